@@ -1,0 +1,105 @@
+//! Metadata: a few small facts that travel with a conversation from owner to owner.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::words::Text;
+
+/// Most keys after merging.
+pub const METADATA_KEYS_MAX: usize = 64;
+/// Most bytes after merging, counted as JSON.
+pub const METADATA_BYTES_MAX: usize = 4096;
+
+/// One value: a string, a finite number or a boolean.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Scalar {
+    /// A boolean.
+    Flag(bool),
+    /// A finite number, as it was written.
+    Number(serde_json::Number),
+    /// A string.
+    Text(Text),
+}
+
+/// The facts as they stand. Cloning shares them.
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Metadata(Arc<BTreeMap<Text, Scalar>>);
+
+/// What a command sets: keys merge, a null deletes.
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Patch(Arc<BTreeMap<Text, Option<Scalar>>>);
+
+/// The facts would be more than a conversation may carry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetadataTooLarge {
+    /// Keys after merging.
+    pub keys: usize,
+    /// Bytes of JSON after merging.
+    pub bytes: usize,
+}
+
+impl Metadata {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// These facts with `patch` applied.
+    pub fn merged(&self, patch: &Patch) -> Metadata {
+        if patch.is_empty() {
+            return self.clone();
+        }
+        let mut merged = self.0.as_ref().clone();
+        for (key, value) in patch.0.iter() {
+            match value {
+                Some(value) => drop(merged.insert(key.clone(), value.clone())),
+                None => drop(merged.remove(key)),
+            }
+        }
+        Metadata(Arc::new(merged))
+    }
+
+    /// These facts with `patch` applied, unless that is too much.
+    pub fn checked_merge(&self, patch: &Patch) -> Result<Metadata, MetadataTooLarge> {
+        let merged = self.merged(patch);
+        if patch.is_empty() {
+            return Ok(merged);
+        }
+        let (keys, bytes) = (merged.0.len(), serde_json::to_vec(&merged).map_or(usize::MAX, |json| json.len()));
+        if keys > METADATA_KEYS_MAX || bytes > METADATA_BYTES_MAX {
+            return Err(MetadataTooLarge { keys, bytes });
+        }
+        Ok(merged)
+    }
+}
+
+impl Patch {
+    /// Whether nothing is set.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl FromIterator<(Text, Option<Scalar>)> for Patch {
+    fn from_iter<I: IntoIterator<Item = (Text, Option<Scalar>)>>(entries: I) -> Patch {
+        Patch(Arc::new(entries.into_iter().collect()))
+    }
+}
+
+impl fmt::Debug for Metadata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for Patch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

@@ -1,0 +1,324 @@
+//! The words everything else is written in: names, texts, times, spans of time, who did it.
+//!
+//! A value of one of these types has passed its checks; nothing above asks again.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Longest token, in bytes; the same bound for names and conversation ids.
+pub const TOKEN_BYTES_MAX: usize = 128;
+
+/// Text of a caller's, bounded where it was read.
+pub type Text = Arc<str>;
+
+/// Says why a token cannot be one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadToken(String);
+
+impl fmt::Display for BadToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for BadToken {}
+
+macro_rules! token {
+    ($(#[$doc:meta])* $name:ident, $check:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Takes `text` if it is a token that may stand here.
+            pub fn parse(text: &str) -> Result<Self, BadToken> {
+                check_token(text)?;
+                let check: fn(&str) -> Result<(), BadToken> = $check;
+                check(text)?;
+                Ok(Self(text.into()))
+            }
+
+            /// The token as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+
+            /// The token as text that can be shared.
+            pub fn text(&self) -> Text {
+                self.0.clone()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+                Self::parse(&text).map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+token!(
+    /// The name of an integration, a channel or an operator.
+    Name,
+    |text| match text.starts_with('_') {
+        true => Err(BadToken(format!("expected a name that does not start with \"_\", got {text:?}"))),
+        false => Ok(()),
+    }
+);
+
+token!(
+    /// The id of a conversation, chosen by its channel.
+    ConversationId,
+    |text| match text {
+        CONFIG_ID => Err(BadToken(format!("the conversation id \"{CONFIG_ID}\" is reserved: choose another"))),
+        _ => Ok(()),
+    }
+);
+
+/// Stands in the place of a conversation id where the configuration is meant.
+pub const CONFIG_ID: &str = "_config";
+
+fn check_token(text: &str) -> Result<(), BadToken> {
+    if text.is_empty() || text.len() > TOKEN_BYTES_MAX {
+        return Err(BadToken(format!("expected 1 to {TOKEN_BYTES_MAX} bytes, got {}", text.len())));
+    }
+    match text.chars().find(|c| !is_token_char(*c)) {
+        Some(c) => Err(BadToken(format!("expected only A-Z a-z 0-9 _ - = : + @ ~, got {c:?}"))),
+        None => Ok(()),
+    }
+}
+
+fn is_token_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '=' | ':' | '+' | '@' | '~')
+}
+
+/// A moment: milliseconds since 1970, UTC. Written as RFC 3339 with three decimals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Time(pub u64);
+
+/// The last moment that can be written, in the year 9999.
+const TIME_MS_MAX: u64 = 253_402_207_200_999;
+
+impl Time {
+    /// The moment that `span` later it will be; the end of time where there is none.
+    pub fn plus_ms(self, span_ms: u64) -> Time {
+        Time(self.0.saturating_add(span_ms).min(TIME_MS_MAX))
+    }
+
+    /// How long after `earlier` this is, in milliseconds; 0 where it is not after.
+    pub fn ms_since(self, earlier: Time) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// Reads an RFC 3339 moment with any offset and precision.
+    pub fn parse(text: &str) -> Result<Time, String> {
+        let stamp: jiff::Timestamp = text
+            .parse()
+            .map_err(|_| format!("expected an RFC 3339 time such as 2026-01-31T12:00:00.000Z, got {text:?}"))?;
+        u64::try_from(stamp.as_millisecond()).map(Time).map_err(|_| format!("expected a time after 1970, got {text:?}"))
+    }
+}
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stamp = jiff::Timestamp::from_millisecond(self.0.min(TIME_MS_MAX) as i64).map_err(|_| fmt::Error)?;
+        write!(f, "{stamp:.3}")
+    }
+}
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        Time::parse(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+/// A moment as a sender wrote it, with the precision that it was written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SentAt {
+    at_ns: i128,
+    step_ns: i128,
+}
+
+impl SentAt {
+    /// Reads an RFC 3339 moment and notes how fine it is.
+    pub fn parse(text: &str) -> Result<SentAt, String> {
+        let stamp: jiff::Timestamp = text
+            .parse()
+            .map_err(|_| format!("expected an RFC 3339 time such as 2026-01-31T12:00:00Z, got {text:?}"))?;
+        let decimals =
+            text.split_once(['.', ',']).map_or(0, |(_, rest)| rest.bytes().take_while(u8::is_ascii_digit).count());
+        let step_ns = 10_i128.pow(9 - decimals.min(9) as u32);
+        Ok(SentAt { at_ns: stamp.as_nanosecond(), step_ns })
+    }
+
+    /// Whether this was before `moment`, as far as the sender's precision can tell.
+    pub fn is_before(&self, moment: Time) -> bool {
+        let moment_ns = i128::from(moment.0) * 1_000_000;
+        self.at_ns < moment_ns - moment_ns.rem_euclid(self.step_ns)
+    }
+}
+
+/// A length of time that a rule waits, or `never`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Wait {
+    /// So many milliseconds, from one second to 366 days.
+    Ms(u64),
+    /// For ever.
+    Never,
+}
+
+const UNITS_MS: [(&str, u64); 4] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)];
+const WAIT_MS_MAX: u64 = 366 * 86_400_000;
+
+impl Wait {
+    /// Reads `"15m"`: a whole number and one of `s m h d`, `"1s"` to `"366d"`, or `"never"`.
+    pub fn parse(text: &str) -> Result<Wait, String> {
+        if text == "never" {
+            return Ok(Wait::Never);
+        }
+        let wrong = || {
+            format!(
+                "expected a duration from \"1s\" to \"366d\" (a whole number and one of s m h d) or \"never\", got {text:?}"
+            )
+        };
+        let unit = text.bytes().last().filter(u8::is_ascii).ok_or_else(wrong)? as char;
+        let digits = &text[..text.len() - 1];
+        let (_, unit_ms) = UNITS_MS.into_iter().find(|(name, _)| name.starts_with(unit)).ok_or_else(wrong)?;
+        if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(wrong());
+        }
+        let count: u64 = digits.parse().map_err(|_| wrong())?;
+        match count.checked_mul(unit_ms) {
+            Some(ms) if (1000..=WAIT_MS_MAX).contains(&ms) => Ok(Wait::Ms(ms)),
+            _ => Err(wrong()),
+        }
+    }
+
+    /// The length in milliseconds, none for `never`.
+    pub fn ms(self) -> Option<u64> {
+        match self {
+            Wait::Ms(ms) => Some(ms),
+            Wait::Never => None,
+        }
+    }
+}
+
+impl fmt::Display for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Wait::Never => f.write_str("never"),
+            Wait::Ms(ms) => {
+                let (unit, unit_ms) =
+                    UNITS_MS.into_iter().find(|(_, unit_ms)| ms % unit_ms == 0).unwrap_or(("s", 1000));
+                write!(f, "{}{unit}", ms / unit_ms)
+            }
+        }
+    }
+}
+
+impl Serialize for Wait {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Wait {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        Wait::parse(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+/// Whose request or doing something was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// A gateway that speaks for end users.
+    Channel,
+    /// Whatever can hold control.
+    Integration,
+    /// A person or program that may overrule.
+    Operator,
+    /// Time itself: a timer that fell due.
+    Timer,
+    /// The configuration: its file, or what follows from a change of it.
+    Config,
+}
+
+/// Who did it: a caller by its subject, with the person behind it as claimed; or a timer, or the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct By {
+    /// In which role.
+    pub role: Role,
+    /// The caller's name; none for timers and the configuration file.
+    #[serde(default)]
+    pub name: Option<Name>,
+    /// The person behind it, as claimed.
+    #[serde(default)]
+    pub actor: Option<Text>,
+}
+
+impl By {
+    /// A caller.
+    pub fn caller(role: Role, name: Name, actor: Option<Text>) -> By {
+        By { role, name: Some(name), actor }
+    }
+
+    /// A timer.
+    pub fn timer() -> By {
+        By { role: Role::Timer, name: None, actor: None }
+    }
+
+    /// The configuration's file, or what follows from a change.
+    pub fn config() -> By {
+        By { role: Role::Config, name: None, actor: None }
+    }
+}
+
+impl Serialize for By {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("role", &self.role)?;
+        if self.name.is_some() {
+            map.serialize_entry("name", &self.name)?;
+            map.serialize_entry("actor", &self.actor)?;
+        }
+        map.end()
+    }
+}

@@ -1,0 +1,370 @@
+//! The data directory: what is where, whose it is, and whether there is space.
+//!
+//! `switchboard.json` says which log this is · `log/` is the log, `log.json` how far it reached · `cache/` and `cache.json` may be deleted while
+//! nothing runs · `reserve` is given back when the disk is full, because the database needs space even to open.
+//!
+//! The directory is locked while it is open. A new one is called `switchboard.json.new` until its log is on stable
+//! storage: an interrupted start is begun again, and a log that was lost is never taken for a new one.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::Room;
+use super::codec::{hex, unhex};
+use super::error::LogError;
+use super::store::{SEGMENT_BYTES, sync_path};
+
+/// The format of data directories that this program reads and writes.
+const FORMAT: u64 = 1;
+
+/// Writes are refused below this: some segments of both databases, and what an open writes.
+pub(super) const ROOM_BYTES_MIN: u64 = 48 << 20;
+
+/// What a start needs, and what the disk can give back for it. Far below the room for writes, so that no write eats it.
+const RESERVE_BYTES: u64 = 16 << 20;
+
+const METADATA: &str = "switchboard.json";
+const METADATA_NEW: &str = "switchboard.json.new";
+
+/// A data directory, locked by this process until the last handle is dropped.
+pub struct Directory {
+    path: PathBuf,
+    log_id: Uuid,
+    key: [u8; 32],
+    _lock: File,
+}
+
+impl Directory {
+    /// Opens a data directory, or makes it: for the service.
+    pub fn open_or_create(path: &Path) -> Result<Self, LogError> {
+        Self::make(path, Uuid::new_v4())
+    }
+
+    /// Makes a data directory for a log that exists elsewhere: for imports.
+    pub fn create(path: &Path, log_id: Uuid) -> Result<Self, LogError> {
+        match path.join(METADATA).exists() {
+            true => Err(LogError::Exists(path.to_path_buf())),
+            false => Self::make(path, log_id),
+        }
+    }
+
+    /// Opens a data directory that holds a log: for tools. Makes nothing.
+    pub fn open(path: &Path) -> Result<Self, LogError> {
+        if !path.join(METADATA).exists() && !path.join("log/db").exists() {
+            return Err(LogError::NoLog(path.to_path_buf()));
+        }
+        let lock = lock(path)?;
+        Self::existing(path, lock)
+    }
+
+    /// The id of the log.
+    pub fn log_id(&self) -> Uuid {
+        self.log_id
+    }
+
+    /// A secret of this directory, for digests that nobody else can make.
+    pub fn key(&self) -> &[u8; 32] {
+        &self.key
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the log is; an error where a log that was there is gone.
+    pub(super) fn log_path(&self) -> Result<PathBuf, LogError> {
+        let log = self.path.join("log");
+        if self.path.join(METADATA).exists() && !log.join("db").exists() {
+            return Err(LogError::Corrupt(log, "its file db is gone".into()));
+        }
+        Ok(log)
+    }
+
+    /// Called when the log is on stable storage: from now on it must be there.
+    pub(super) fn settle(&self) -> Result<(), LogError> {
+        let new = self.path.join(METADATA_NEW);
+        if new.exists() {
+            fs::rename(&new, self.path.join(METADATA)).map_err(|e| LogError::io("rename", &new, e))?;
+            sync_path(&self.path)?;
+        }
+        Ok(())
+    }
+
+    fn make(path: &Path, log_id: Uuid) -> Result<Self, LogError> {
+        let create = DirBuilder::new().recursive(true).mode(0o700).create(path);
+        create.map_err(|e| LogError::io("create", path, e))?;
+        let lock = lock(path)?;
+        if path.join(METADATA).exists() {
+            return Self::existing(path, lock);
+        }
+        let interrupted = path.join(METADATA_NEW).exists();
+        if path.join("log").exists() {
+            if !interrupted {
+                return Err(LogError::MetadataLost(path.to_path_buf()));
+            }
+            fs::remove_dir_all(path.join("log")).map_err(|e| LogError::io("remove", &path.join("log"), e))?;
+        }
+        remove_if_there(&path.join("log.json"))?;
+        let key = random_key()?;
+        let metadata =
+            Metadata { format: FORMAT, log_id: log_id.to_string(), segment_size: SEGMENT_BYTES, key: hex(&key) };
+        write_durably(&path.join(METADATA_NEW), &metadata)?;
+        let path = fs::canonicalize(path).map_err(|e| LogError::io("find", path, e))?;
+        sync_path(path.parent().unwrap_or(&path))?;
+        Ok(Self { path, log_id, key, _lock: lock })
+    }
+
+    fn existing(path: &Path, lock: File) -> Result<Self, LogError> {
+        let file = path.join(METADATA);
+        let metadata = match fs::read(&file) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(LogError::MetadataLost(path.to_path_buf())),
+            bytes => Metadata::parse(&file, &bytes.map_err(|e| LogError::io("read", &file, e))?)?,
+        };
+        if metadata.segment_size != SEGMENT_BYTES {
+            return Err(LogError::SegmentSize {
+                path: path.to_path_buf(),
+                found: metadata.segment_size,
+                expected: SEGMENT_BYTES,
+            });
+        }
+        let broken = |what: &str| LogError::MetadataBroken(file.clone(), what.into());
+        let key = unhex(metadata.key.as_bytes()).ok_or_else(|| broken("key: expected 64 hex digits"))?;
+        let log_id = Uuid::parse_str(&metadata.log_id).map_err(|_| broken("log_id: expected a UUID"))?;
+        let path = fs::canonicalize(path).map_err(|e| LogError::io("find", path, e))?;
+        Ok(Self { path, log_id, key, _lock: lock })
+    }
+}
+
+/// `switchboard.json`.
+#[derive(Serialize, Deserialize)]
+struct Metadata {
+    format: u64,
+    log_id: String,
+    segment_size: u64,
+    key: String,
+}
+
+impl Metadata {
+    /// Reads the format first: what else another format says is not ours to judge.
+    fn parse(file: &Path, bytes: &[u8]) -> Result<Self, LogError> {
+        #[derive(Deserialize)]
+        struct Format {
+            format: u64,
+        }
+        let broken = |e: serde_json::Error| LogError::MetadataBroken(file.to_path_buf(), e.to_string());
+        let Format { format } = serde_json::from_slice(bytes).map_err(broken)?;
+        if format != FORMAT {
+            let path = file.parent().unwrap_or(file).to_path_buf();
+            return Err(LogError::Format { path, found: format, expected: FORMAT });
+        }
+        serde_json::from_slice(bytes).map_err(broken)
+    }
+}
+
+/// The free space of the data directory's file system, and the reserve.
+pub(super) struct Space {
+    directory: Arc<Directory>,
+}
+
+impl Space {
+    /// Gives the reserve back where space is short, and takes it where there is plenty.
+    pub fn open(directory: Arc<Directory>) -> Result<Self, LogError> {
+        let space = Self { directory };
+        let (reserve, free) = (space.directory.path.join("reserve"), space.free());
+        if free < RESERVE_BYTES && reserve.exists() {
+            tracing::warn!(
+                free,
+                needed = ROOM_BYTES_MIN,
+                "no space for the log: the reserve is given back so that it opens"
+            );
+            fs::remove_file(&reserve).map_err(|e| LogError::io("remove", &reserve, e))?;
+        } else if free >= ROOM_BYTES_MIN + RESERVE_BYTES && !reserve.exists() {
+            fill(&reserve, RESERVE_BYTES).map_err(|e| LogError::io("fill", &reserve, e))?;
+        }
+        Ok(space)
+    }
+
+    pub fn room(&self) -> Room {
+        match self.free() {
+            free if free < ROOM_BYTES_MIN => Room::Full { free, needed: ROOM_BYTES_MIN },
+            _ => Room::Enough,
+        }
+    }
+
+    /// Refuses a group that might fill the disk up. sled writes a value more than once as its page fills.
+    pub fn admit(&self, bytes: u64) -> Result<(), LogError> {
+        let (free, needed) = (self.free(), ROOM_BYTES_MIN / 2 + 4 * bytes);
+        if free < needed { Err(LogError::Full { free, needed }) } else { Ok(()) }
+    }
+
+    /// A file system that does not tell counts as empty: what cannot be known must not stop the service.
+    fn free(&self) -> u64 {
+        rustix::fs::statvfs(&self.directory.path).map_or(u64::MAX, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+/// Writes a JSON file so that after a crash it is there whole, or as it was before.
+pub(super) fn write_durably(file: &Path, content: &impl Serialize) -> Result<(), LogError> {
+    let temporary = file.with_extension("tmp");
+    let mut text = serde_json::to_vec_pretty(content).expect("plain fields are always JSON");
+    text.push(b'\n');
+    let write = || {
+        let mut out = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        out.write_all(&text)?;
+        out.sync_all()?;
+        fs::rename(&temporary, file)
+    };
+    write().map_err(|e| LogError::io("write", file, e))?;
+    sync_path(file.parent().unwrap_or(file))
+}
+
+/// Locks the directory itself, which needs no file and ends with the process.
+fn lock(path: &Path) -> Result<File, LogError> {
+    let access = rustix::fs::access(path, rustix::fs::Access::WRITE_OK);
+    access.map_err(|e| LogError::io("write to", path, e.into()))?;
+    let directory = File::open(path).map_err(|e| LogError::io("open", path, e))?;
+    match directory.try_lock() {
+        Ok(()) => Ok(directory),
+        Err(TryLockError::WouldBlock) => Err(LogError::InUse(path.to_path_buf())),
+        Err(TryLockError::Error(e)) => Err(LogError::io("lock", path, e)),
+    }
+}
+
+fn remove_if_there(file: &Path) -> Result<(), LogError> {
+    match fs::remove_file(file) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(LogError::io("remove", file, e)),
+        _ => Ok(()),
+    }
+}
+
+fn random_key() -> Result<[u8; 32], LogError> {
+    let (mut key, source) = ([0; 32], Path::new("/dev/urandom"));
+    let read = File::open(source).and_then(|mut random| random.read_exact(&mut key));
+    read.map(|()| key).map_err(|e| LogError::io("read", source, e))
+}
+
+/// Allocates a file of that many bytes; zeros do where the file system cannot allocate.
+fn fill(path: &Path, bytes: u64) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    if rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes).is_err() {
+        io::copy(&mut io::repeat(0).take(bytes), &mut file)?;
+    }
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{DiskLog, Log};
+    use super::*;
+
+    fn new_log(path: &Path) -> DiskLog {
+        DiskLog::open(Arc::new(Directory::open_or_create(path).unwrap())).unwrap()
+    }
+
+    fn refusal(path: &Path) -> LogError {
+        match Directory::open_or_create(path).and_then(|directory| DiskLog::open(Arc::new(directory))) {
+            Ok(_) => panic!("{} opens", path.display()),
+            Err(why) => why,
+        }
+    }
+
+    fn change_metadata(path: &Path, from: &str, to: &str) {
+        let file = path.join(METADATA);
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(text.contains(from));
+        fs::write(file, text.replace(from, to)).unwrap();
+    }
+
+    #[test]
+    fn a_new_directory_keeps_its_id_and_its_key() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("deep/data");
+        let first = Directory::open_or_create(&path).unwrap();
+        let (id, key) = (first.log_id(), *first.key());
+        DiskLog::open(Arc::new(first)).unwrap();
+        let second = Directory::open_or_create(&path).unwrap();
+        assert_eq!((second.log_id(), *second.key()), (id, key));
+        assert_eq!(fs::metadata(path.join("reserve")).unwrap().len(), RESERVE_BYTES);
+    }
+
+    #[test]
+    fn a_tool_makes_nothing() {
+        let place = tempfile::tempdir().unwrap();
+        assert!(matches!(Directory::open(place.path()), Err(LogError::NoLog(_))));
+        assert!(matches!(Directory::open(&place.path().join("none")), Err(LogError::NoLog(_))));
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn one_process_opens_it_at_a_time() {
+        let place = tempfile::tempdir().unwrap();
+        let log = new_log(place.path());
+        let refused = refusal(place.path());
+        assert!(matches!(refused, LogError::InUse(_)));
+        assert!(refused.to_string().ends_with("in use by a running switchboard: stop it, or ask it with --nats URL"));
+        assert!(matches!(Directory::open(place.path()), Err(LogError::InUse(_))));
+        drop(log);
+        Directory::open(place.path()).unwrap();
+    }
+
+    #[test]
+    fn an_import_never_goes_over_a_log() {
+        let place = tempfile::tempdir().unwrap();
+        drop(new_log(place.path()));
+        assert!(matches!(Directory::create(place.path(), Uuid::nil()), Err(LogError::Exists(_))));
+    }
+
+    #[test]
+    fn other_formats_and_sizes_are_named() {
+        let place = tempfile::tempdir().unwrap();
+        drop(new_log(place.path()));
+        change_metadata(place.path(), "\"format\": 1", "\"format\": 2");
+        assert!(matches!(refusal(place.path()), LogError::Format { found: 2, expected: 1, .. }));
+        change_metadata(place.path(), "\"format\": 2", "\"format\": 1");
+        change_metadata(place.path(), "8388608", "524288");
+        assert!(matches!(refusal(place.path()), LogError::SegmentSize { found: 524_288, .. }));
+        change_metadata(place.path(), "524288", "oops");
+        assert!(matches!(refusal(place.path()), LogError::MetadataBroken(..)));
+    }
+
+    #[test]
+    fn a_lost_part_is_never_made_anew() {
+        let place = tempfile::tempdir().unwrap();
+        drop(new_log(place.path()));
+        let metadata = fs::read(place.path().join(METADATA)).unwrap();
+        fs::remove_file(place.path().join(METADATA)).unwrap();
+        assert!(matches!(refusal(place.path()), LogError::MetadataLost(_)));
+        fs::write(place.path().join(METADATA), metadata).unwrap();
+        fs::remove_dir_all(place.path().join("log")).unwrap();
+        assert!(matches!(refusal(place.path()), LogError::Corrupt(..)));
+    }
+
+    #[test]
+    fn an_interrupted_creation_is_begun_again() {
+        let place = tempfile::tempdir().unwrap();
+        drop(new_log(place.path()));
+        fs::rename(place.path().join(METADATA), place.path().join(METADATA_NEW)).unwrap();
+        let log = new_log(place.path());
+        assert_eq!(log.reader().head().frames, 0);
+        assert!(place.path().join(METADATA).exists() && !place.path().join(METADATA_NEW).exists());
+    }
+
+    #[test]
+    fn what_cannot_be_written_says_so() {
+        for kind in [io::ErrorKind::PermissionDenied, io::ErrorKind::ReadOnlyFilesystem] {
+            assert!(matches!(LogError::io("open", Path::new("d"), kind.into()), LogError::ReadOnly(_)));
+        }
+        let read_only = Path::new("/proc/self");
+        assert!(matches!(
+            Directory::open_or_create(&read_only.join("data")),
+            Err(LogError::ReadOnly(_) | LogError::Io { .. })
+        ));
+    }
+}

@@ -1,0 +1,239 @@
+//! The log on disk: frames in a sled database, every group synced before it counts.
+
+use std::sync::Arc;
+
+use super::directory::{Directory, Space};
+use super::end;
+use super::error::LogError;
+use super::pack::{Packed, Packer};
+use super::reader::Reader;
+use super::store::{Store, careful};
+use super::{Draft, Log, Outcome, Room};
+
+/// The log of a data directory.
+pub struct DiskLog {
+    directory: Arc<Directory>,
+    store: Arc<Store>,
+    space: Space,
+    packer: Packer,
+    reader: Reader,
+    stopped: bool,
+}
+
+impl DiskLog {
+    /// Opens the log of a data directory, or makes it where the directory is new.
+    /// Everything that it finds is on stable storage when this returns.
+    pub fn open(directory: Arc<Directory>) -> Result<Self, LogError> {
+        let space = Space::open(directory.clone())?;
+        let store = Arc::new(Store::open(&directory.log_path()?)?);
+        directory.settle()?;
+        let reader = Reader::open(store.clone(), directory.log_id())?;
+        end::check(&directory, &reader)?;
+        Ok(Self { directory, store, space, packer: Packer::new(), reader, stopped: false })
+    }
+
+    /// Stores what was packed. The log counts as stopped until all of it is durable.
+    fn store(&mut self, packed: &Packed) -> Result<(), LogError> {
+        self.stopped = true;
+        let stored = self.write(packed).and_then(|()| self.store.sync());
+        stored.inspect_err(|_| self.store.abandon()).map_err(LogError::Write)?;
+        self.reader.adopt(packed.head.clone());
+        self.stopped = false;
+        Ok(())
+    }
+
+    /// Stores frame by frame: after a crash the database holds all that was stored up to some moment, so whole frames
+    /// up to one of them. Only a frame of several parts needs a batch, which costs a write more.
+    fn write(&self, packed: &Packed) -> Result<(), String> {
+        packed.frames.iter().try_for_each(|parts| match parts.as_slice() {
+            [(key, value)] => careful(|| self.store.db.insert(key, value.as_slice())).map(drop),
+            parts => {
+                let mut batch = sled::Batch::default();
+                parts.iter().for_each(|(key, value)| batch.insert(key.as_slice(), value.as_slice()));
+                careful(|| self.store.db.apply_batch(batch))
+            }
+        })
+    }
+
+    fn usable(&self) -> Result<(), LogError> {
+        if self.stopped { Err(LogError::Stopped) } else { Ok(()) }
+    }
+}
+
+impl Log for DiskLog {
+    fn append(&mut self, group: &[Draft], published_through: u64) -> Result<Vec<Outcome>, LogError> {
+        self.usable()?;
+        if group.is_empty() {
+            return Ok(Vec::new());
+        }
+        let packed = self.packer.pack(&self.reader.head(), group, published_through)?;
+        self.space.admit(packed.bytes() as u64)?;
+        self.store(&packed)?;
+        Ok(packed.outcomes)
+    }
+
+    fn reader(&self) -> Reader {
+        self.reader.clone()
+    }
+
+    fn room(&self) -> Room {
+        self.space.room()
+    }
+
+    fn close(mut self: Box<Self>, published_through: u64) -> Result<(), LogError> {
+        self.usable()?;
+        let head = self.reader.head();
+        if published_through > head.published_through {
+            let packed = self.packer.mark(&head, published_through)?;
+            self.store(&packed)?;
+        }
+        self.store.sync().inspect_err(|_| self.store.abandon()).map_err(LogError::Write)?;
+        end::note(&self.directory, &self.reader)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::{BufRead, BufReader};
+    use std::path::Path;
+    use std::process::{Command, Stdio};
+
+    use super::super::conformance::{draft, group};
+    use super::super::reader::Head;
+    use super::*;
+
+    const CHILD: &str = "SWITCHBOARD_TEST_LOG";
+
+    fn open(path: &Path) -> DiskLog {
+        DiskLog::open(Arc::new(Directory::open_or_create(path).unwrap())).unwrap()
+    }
+
+    fn verified(log: &DiskLog) -> Head {
+        let mut head = Head::empty(log.reader.log_id());
+        log.reader.frames(1).for_each(|frame| head.follow(&frame.unwrap()).unwrap());
+        head
+    }
+
+    /// Runs only as a child process of the test below: appends until it is killed, and says what was acknowledged.
+    #[test]
+    fn child_that_appends_until_it_is_killed() {
+        let Ok(path) = std::env::var(CHILD) else { return };
+        let mut log = open(Path::new(&path));
+        loop {
+            let head = log.reader.head();
+            let drafts = group(&head, &[2; 40], head.last_at);
+            log.append(&drafts, 0).unwrap();
+            println!("acknowledged {}", log.reader.head().next_seq);
+        }
+    }
+
+    #[test]
+    fn a_killed_writer_leaves_all_that_it_acknowledged() {
+        let place = tempfile::tempdir().unwrap();
+        let mut known = 1;
+        for round in 1..=5 {
+            let mut child = Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "log::disk::tests::child_that_appends_until_it_is_killed", "--nocapture"])
+                .env(CHILD, place.path())
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+            // libtest writes its own words before the first of ours, on the same line.
+            let acknowledged = |line: String| line.split_once("acknowledged ")?.1.parse().ok();
+            known = lines.filter_map(acknowledged).nth(round * 3).unwrap();
+            child.kill().unwrap();
+            child.wait().unwrap();
+            let log = open(place.path());
+            assert!(log.reader.head().next_seq >= known, "round {round}");
+            assert_eq!(verified(&log), log.reader.head());
+        }
+        assert!(known > 400);
+    }
+
+    #[test]
+    fn nothing_is_written_beside_the_synced_file() {
+        let place = tempfile::tempdir().unwrap();
+        let mut log = open(place.path());
+        for n in 0..60 {
+            let mut long = draft(&log.reader.head(), 1, n);
+            let noise: String = (0..8_000).map(|_| uuid::Uuid::new_v4().simple().to_string()).collect();
+            long.line = format!(r#"{{"noise":"{noise}"}}"#).into_bytes();
+            long.personal.clear();
+            log.append(&[long], 0).unwrap();
+        }
+        drop(log);
+        let log = open(place.path());
+        assert_eq!(verified(&log).next_seq, 61);
+        assert_eq!(fs::read_dir(place.path().join("log/blobs")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn an_interrupted_open_does_not_spoil_the_next() {
+        let place = tempfile::tempdir().unwrap();
+        let mut log = open(place.path());
+        log.append(&group(&log.reader.head(), &[1; 3], 1), 0).unwrap();
+        drop(log);
+        fs::write(place.path().join("log/snap.00000000FFFFFFFF.generating"), b"half").unwrap();
+        assert_eq!(open(place.path()).reader.head().next_seq, 4);
+    }
+
+    #[test]
+    fn a_damaged_database_is_an_error_and_no_panic() {
+        let place = tempfile::tempdir().unwrap();
+        let mut log = open(place.path());
+        for n in 0..20 {
+            log.append(&group(&log.reader.head(), &[1; 100], n * 100), 0).unwrap();
+        }
+        let whole = log.reader.head();
+        Box::new(log).close(0).unwrap();
+        let file = place.path().join("log/db");
+        let bytes = fs::read(&file).unwrap();
+        for at in [10, bytes.len() / 5, bytes.len() / 4, bytes.len() / 3, bytes.len() / 2] {
+            let mut damaged = bytes.clone();
+            damaged[at..at + 64].fill(0x5a);
+            fs::write(&file, &damaged).unwrap();
+            let directory = Arc::new(Directory::open(place.path()).unwrap());
+            let Ok(log) = DiskLog::open(directory) else { continue };
+            let mut head = Head::empty(log.reader.log_id());
+            let fault = log.reader.frames(1).find_map(|frame| frame.and_then(|frame| head.follow(&frame)).err());
+            assert!(
+                fault.is_some() || head.frames < whole.frames || head == whole,
+                "damage at {at} reads as something else"
+            );
+        }
+    }
+
+    #[test]
+    fn a_log_without_its_end_is_refused() {
+        let place = tempfile::tempdir().unwrap();
+        let mut log = open(place.path());
+        log.append(&group(&log.reader.head(), &[1; 3], 1), 0).unwrap();
+        Box::new(log).close(0).unwrap();
+        let database = sled::Config::new()
+            .path(place.path().join("log"))
+            .segment_size(super::super::store::SEGMENT_BYTES as usize)
+            .open()
+            .unwrap();
+        database.remove(1u64.to_be_bytes()).unwrap();
+        drop(database);
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        let directory = || Arc::new(Directory::open(place.path()).unwrap());
+        assert!(matches!(DiskLog::open(directory()), Err(LogError::Shortened { .. })));
+        fs::remove_file(place.path().join("log.json")).unwrap();
+        assert_eq!(DiskLog::open(directory()).unwrap().reader.head().frames, 0);
+    }
+
+    #[test]
+    fn what_stands_after_a_failed_write_is_refused() {
+        let place = tempfile::tempdir().unwrap();
+        let mut log = open(place.path());
+        log.append(&group(&log.reader.head(), &[1], 1), 0).unwrap();
+        log.stopped = true;
+        let drafts = group(&log.reader.head(), &[1], 2);
+        assert!(matches!(log.append(&drafts, 0), Err(LogError::Stopped)));
+        assert_eq!(log.reader.frames(1).count(), 1, "readers go on");
+        assert!(matches!(Box::new(log).close(9), Err(LogError::Stopped)));
+    }
+}

@@ -1,0 +1,265 @@
+//! What can go wrong with a log, each with what to do about it.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why a log could not be opened or written.
+#[derive(Debug)]
+pub enum LogError {
+    /// There is no log in this directory.
+    NoLog(PathBuf),
+    /// There is a log in this directory already, where a new one was wanted.
+    Exists(PathBuf),
+    /// There are records, but what says whose they are is gone.
+    MetadataLost(PathBuf),
+    /// The metadata cannot be read.
+    MetadataBroken(PathBuf, String),
+    /// Another release made this directory.
+    Format {
+        /// The directory.
+        path: PathBuf,
+        /// The format it has.
+        found: u64,
+        /// The format that this program reads.
+        expected: u64,
+    },
+    /// The database was made with another segment size, which is fixed for its life.
+    SegmentSize {
+        /// The directory.
+        path: PathBuf,
+        /// What its metadata says.
+        found: u64,
+        /// What this program uses.
+        expected: u64,
+    },
+    /// Another process has the directory open.
+    InUse(PathBuf),
+    /// The directory cannot be written.
+    ReadOnly(PathBuf),
+    /// The database does not open.
+    Corrupt(PathBuf, String),
+    /// The log lacks the end that it once had.
+    Shortened {
+        /// The directory.
+        path: PathBuf,
+        /// What is missing.
+        why: String,
+    },
+    /// A record of the log is not what was written.
+    Fault(Fault),
+    /// A file operation failed.
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// There is no space; nothing was written, and the log goes on.
+    Full {
+        /// Bytes that are free.
+        free: u64,
+        /// Bytes that must be free.
+        needed: u64,
+    },
+    /// A draft that does not fit the log; nothing was written, and the log goes on.
+    Draft(String),
+    /// A write failed; what became of the group is unknown until the log is opened again.
+    Write(String),
+    /// A write failed earlier, and the log has refused everything since.
+    Stopped,
+}
+
+impl LogError {
+    /// Whether the log still takes writes after this.
+    pub fn is_harmless(&self) -> bool {
+        matches!(self, LogError::Full { .. } | LogError::Draft(_))
+    }
+
+    pub(super) fn io(doing: &'static str, path: &Path, source: io::Error) -> Self {
+        let path = path.to_path_buf();
+        match source.kind() {
+            io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => LogError::ReadOnly(path),
+            io::ErrorKind::StorageFull => LogError::Full { free: 0, needed: super::directory::ROOM_BYTES_MIN },
+            _ => LogError::Io { doing, path, source },
+        }
+    }
+}
+
+impl fmt::Display for LogError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoLog(path) => write!(
+                f,
+                "no log in {}: expected switchboard.json and log/ there, name the data directory of a switchboard",
+                path.display()
+            ),
+            Self::Exists(path) => write!(f, "{} holds a log already: name an empty or new directory", path.display()),
+            Self::MetadataLost(path) => write!(
+                f,
+                "{} has records but no switchboard.json: restore that file from a copy of the directory",
+                path.display()
+            ),
+            Self::MetadataBroken(path, why) => {
+                write!(f, "{} cannot be read ({why}): restore it from a copy", path.display())
+            }
+            Self::Format { path, found, expected } => write!(
+                f,
+                "{} has format {found}, expected {expected}: use the release of switchboard that wrote it, or export there and import here",
+                path.display()
+            ),
+            Self::SegmentSize { path, found, expected } => write!(
+                f,
+                "{} was made with segment size {found}, expected {expected}: export with the release that wrote it and import here",
+                path.display()
+            ),
+            Self::InUse(path) => {
+                write!(f, "{} is in use by a running switchboard: stop it, or ask it with --nats URL", path.display())
+            }
+            Self::ReadOnly(path) => write!(
+                f,
+                "{} cannot be written: check its owner, its mode and how it is mounted; a log is opened for writing even to be read",
+                path.display()
+            ),
+            Self::Corrupt(path, why) => write!(
+                f,
+                "{} does not open ({why}): restore the data directory from a copy, or import an export into a new one",
+                path.display()
+            ),
+            Self::Shortened { path, why } => write!(
+                f,
+                "the log in {} lacks records that it had ({why}): restore the data directory from a copy; \
+                 to go on without them, delete log.json there",
+                path.display()
+            ),
+            Self::Fault(fault) => fault.fmt(f),
+            Self::Io { doing, path, .. } => write!(f, "cannot {doing} {}", path.display()),
+            Self::Full { free, needed } => write!(
+                f,
+                "no space for the log: {free} bytes free, expected {needed} at least: make space or move the data directory"
+            ),
+            Self::Draft(why) => write!(f, "the log refuses an entry: {why}"),
+            Self::Write(why) => write!(
+                f,
+                "the log could not be written ({why}): its end is unknown until the next start reads it again"
+            ),
+            Self::Stopped => f.write_str("the log takes nothing after a failed write: start again"),
+        }
+    }
+}
+
+impl std::error::Error for LogError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+impl From<Fault> for LogError {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// A place where the log is not what was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The frame.
+    pub frame: u64,
+    /// The first seq that is in doubt, where it is known.
+    pub seq: Option<u64>,
+    /// What is wrong.
+    pub problem: Problem,
+}
+
+impl Fault {
+    pub(super) fn new(frame: u64, seq: Option<u64>, problem: Problem) -> Self {
+        Self { frame, seq, problem }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "frame {}", self.frame)?;
+        if let Some(seq) = self.seq {
+            write!(f, ", seq {seq}")?;
+        }
+        write!(f, ": {}", self.problem)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// What is wrong with a frame or an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Problem {
+    /// The frame is gone.
+    Missing,
+    /// Not a frame of a switchboard.
+    Foreign,
+    /// A frame of another release.
+    Format(u16),
+    /// Fewer or more bytes than the header says.
+    Length {
+        /// Bytes there should be.
+        expected: u64,
+        /// Bytes there are.
+        found: u64,
+    },
+    /// A checksum does not match.
+    Checksum,
+    /// Another frame stands here.
+    Number(u64),
+    /// The payload cannot be unpacked.
+    Payload(String),
+    /// An entry or what stands beside it cannot be read.
+    Entry(String),
+    /// A redacted value is not one.
+    Redaction,
+    /// The link to the entry before does not match: something was changed, lost or reordered.
+    Chain,
+    /// A gap or an overlap.
+    Sequence {
+        /// The seq that should follow.
+        expected: u64,
+        /// The seq that stands there.
+        found: u64,
+    },
+    /// Time goes back.
+    Time {
+        /// The time that it may not be before.
+        expected: u64,
+        /// The time that stands there.
+        found: u64,
+    },
+    /// The database cannot be read.
+    Storage(String),
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("missing, expected a frame"),
+            Self::Foreign => f.write_str("not a frame of a switchboard"),
+            Self::Format(found) => {
+                write!(f, "frame format {found}, expected {}: use a newer release", super::frame::FORMAT)
+            }
+            Self::Length { expected, found } => write!(f, "{found} bytes, expected {expected}"),
+            Self::Checksum => f.write_str("the checksum does not match: the bytes were changed"),
+            Self::Number(found) => write!(f, "frame {found} stands here"),
+            Self::Payload(why) => write!(f, "the payload does not unpack: {why}"),
+            Self::Entry(why) => write!(f, "the entry does not read: {why}"),
+            Self::Redaction => f.write_str("a redacted value, expected \"redacted:\" and 64 hex digits"),
+            Self::Chain => {
+                f.write_str("the hash of the entry before does not match: an entry was changed, lost or moved")
+            }
+            Self::Sequence { expected, found } => write!(f, "seq {found}, expected {expected}"),
+            Self::Time { expected, found } => write!(f, "time {found}, expected {expected} or later"),
+            Self::Storage(why) => write!(f, "the database cannot be read: {why}"),
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! One command: what is due before it, whether it is a repeat, what it comes to, and what is told of it.
+
+use std::sync::Arc;
+
+use super::Core;
+use super::recording::Live;
+use crate::domain::command::{ChannelCommand, Due, Expected};
+use crate::domain::conversation::{Note, Status};
+use crate::domain::decide::{Scene, Verdict, check_caller, decide, is_orphaned};
+use crate::domain::{By, Command, Conversation, ConversationId, Name, Refusal, Role, Text, Time};
+use crate::switchboard::answer::{self, Applied, Facts};
+use crate::switchboard::command_ids::Decided;
+use crate::switchboard::fingerprint::of_command_id;
+use crate::switchboard::line::Line;
+use crate::switchboard::port::{CommandAsk, Direction, Effect, Rejection, Relay};
+use crate::switchboard::record::Cause;
+
+impl Core {
+    /// Decides one command of a caller.
+    pub(super) fn command(&mut self, by: By, ask: CommandAsk, reply: Option<Text>, now: Time) {
+        if self.is_storage_full() {
+            return self.reject(by, &ask, reply, Refusal::StorageFull, now);
+        }
+        if let Err(refusal) = check_caller(&by, self.config()) {
+            return self.reject(by, &ask, reply, refusal, now);
+        }
+        if let Err(error) = self.load(&ask.id) {
+            return self.archive_failed(by, reply, &error);
+        }
+        self.settle(&ask.id, now);
+        let digest = self.secret.of_body(ask.command.verb(), &ask.canonical);
+        match self.repeated(&by, &ask, now) {
+            Some(decided) if decided.digest == digest => return self.replay(by, &ask, &decided, reply, now),
+            Some(_) => return self.reject(by, &ask, reply, Refusal::CommandIdReused, now),
+            None => {}
+        }
+        match self.judge(&by, &ask, now) {
+            Err(refusal) => self.reject(by, &ask, reply, refusal, now),
+            Ok(verdict) => self.carry_out(by, &ask, verdict, digest, reply, now),
+        }
+    }
+
+    /// Decides what comes before a command of this conversation: what was removed, and what is due.
+    pub(super) fn settle(&mut self, id: &ConversationId, now: Time) {
+        if self.slots.get(id).is_some_and(|slot| is_orphaned(&slot.c, &self.config.config)) {
+            self.fall_due(id, Due::Removal, now);
+        }
+        while let Some(due) = self.due_now(id, now) {
+            self.fall_due(id, due, now);
+        }
+    }
+
+    /// Decides what nobody asked for.
+    pub(super) fn fall_due(&mut self, id: &ConversationId, due: Due, now: Time) {
+        let Some(slot) = self.slots.get(id) else { return };
+        let by = if due == Due::Removal { By::config() } else { By::timer() };
+        let config = Arc::clone(&self.config.config);
+        let last_message_id = slot.last_message_id.clone();
+        let scene = Scene {
+            id,
+            by: &by,
+            now,
+            config: &config,
+            last_message_id: last_message_id.as_ref(),
+            open_conversations: 0,
+        };
+        let verdict = decide(Some(&slot.c), &Command::Due(due), Expected::default(), &scene);
+        let Ok(Verdict::Applied(events)) = verdict else { return };
+        let live = Live { user: slot.c.user.clone(), activity_at: slot.activity.at, last_message_id };
+        let channel = slot.c.channel.clone();
+        let cause =
+            Cause { by: &by, at: now, verb: due.verb(), command_id: None, digest: None, body: None, traceparent: None };
+        self.record(id, &channel, &events, &cause, &live);
+    }
+
+    fn repeated(&self, by: &By, ask: &CommandAsk, now: Time) -> Option<Decided> {
+        let command_id = ask.command_id.as_ref()?;
+        let slot = self.slots.get(&ask.id)?;
+        let key = of_command_id(by, ask.id.as_str(), command_id);
+        slot.ids.find(key, slot.c.session, slot.c.closed.as_ref().map(|closed| closed.at), now).copied()
+    }
+
+    fn judge(&self, by: &By, ask: &CommandAsk, now: Time) -> Result<Verdict, Refusal> {
+        let slot = self.slots.get(&ask.id);
+        let open_conversations = match (&by.name, ask.command.may_begin()) {
+            (Some(channel), true) => self.open_of.get(channel).copied().unwrap_or(0),
+            _ => 0,
+        };
+        let scene = Scene {
+            id: &ask.id,
+            by,
+            now,
+            config: &self.config.config,
+            last_message_id: slot.and_then(|slot| slot.last_message_id.as_ref()),
+            open_conversations,
+        };
+        decide(slot.map(|slot| &slot.c), &ask.command, ask.expected, &scene)
+    }
+
+    fn carry_out(&mut self, by: By, ask: &CommandAsk, verdict: Verdict, digest: u64, reply: Option<Text>, now: Time) {
+        let (is_applied, events) = match verdict {
+            Verdict::Applied(events) => (true, events),
+            Verdict::Unchanged => (false, Vec::new()),
+        };
+        let is_sign_of_life = self.is_sign_of_life(ask, is_applied);
+        let live = self.live(ask, is_sign_of_life, now);
+        let recorded = if events.is_empty() {
+            if is_sign_of_life {
+                self.note_if_due(&ask.id, &live, ask.command.user(), now);
+            }
+            Vec::new()
+        } else {
+            let channel = match (self.slots.get(&ask.id), &by.name) {
+                (Some(slot), _) => slot.c.channel.clone(),
+                (None, Some(name)) => name.clone(),
+                (None, None) => return,
+            };
+            let cause = Cause {
+                by: &by,
+                at: now,
+                verb: ask.command.verb(),
+                command_id: ask.command_id.as_ref(),
+                digest: Some(digest),
+                body: Some(&ask.body),
+                traceparent: ask.traceparent.as_ref(),
+            };
+            self.record(&ask.id, &channel, &events, &cause, &live)
+        };
+        self.keep_live(&ask.id, &live, is_sign_of_life);
+        let relayed_to = ask.command.is_message().then(|| if is_applied { self.relay(&by, ask, now) } else { None });
+        let applied = Applied {
+            is_applied,
+            is_replayed: false,
+            relayed_to: relayed_to.as_ref().map(Option::as_ref),
+            events: recorded.iter().map(|event| (event.seq, event.full_name)).collect(),
+        };
+        self.tell(by, &ask.id, &applied, reply);
+    }
+
+    /// Whether the end user showed up: a `start` does it too, where the conversation is open.
+    fn is_sign_of_life(&self, ask: &CommandAsk, is_applied: bool) -> bool {
+        let is_open = self.slots.get(&ask.id).is_none_or(|slot| slot.c.status != Status::Closed);
+        ask.command.may_begin() && (is_applied || is_open)
+    }
+
+    fn live(&self, ask: &CommandAsk, is_sign_of_life: bool, now: Time) -> Live {
+        let slot = self.slots.get(&ask.id);
+        let starts_over = slot.is_some_and(|slot| slot.c.status == Status::Closed) && ask.command.may_begin();
+        let known = slot.filter(|_| !starts_over);
+        let said = ask.command.last_message_id();
+        Live {
+            user: ask.command.user().or(slot.and_then(|slot| slot.c.user.as_ref())).cloned(),
+            activity_at: if is_sign_of_life { now } else { slot.map_or(now, |slot| slot.activity.at) },
+            last_message_id: said.or(known.and_then(|slot| slot.last_message_id.as_ref())).cloned(),
+        }
+    }
+
+    fn note_if_due(&mut self, id: &ConversationId, live: &Live, user: Option<&Text>, now: Time) {
+        let Some(slot) = self.slots.get(id) else { return };
+        if self.is_to_be_noted(slot, user, now) {
+            let note = Note {
+                user: live.user.clone(),
+                last_activity_at: live.activity_at,
+                last_message_id: live.last_message_id.clone(),
+            };
+            self.note(id, &note, now);
+        }
+    }
+
+    fn keep_live(&mut self, id: &ConversationId, live: &Live, is_sign_of_life: bool) {
+        let Some(slot) = self.slots.get_mut(id) else { return };
+        if slot.c.status == Status::Closed && !is_sign_of_life {
+            return;
+        }
+        slot.last_message_id.clone_from(&live.last_message_id);
+        if is_sign_of_life {
+            slot.activity.at = live.activity_at;
+            slot.activity.may_be_later = false;
+        }
+    }
+
+    /// Passes the words of a message on, fenced by control: to the owner of now, or from it.
+    fn relay(&mut self, by: &By, ask: &CommandAsk, now: Time) -> Option<Name> {
+        let content = ask.content.as_ref()?;
+        let c = &self.slots.get(&ask.id)?.c;
+        let (direction, to) = match by.role {
+            Role::Channel => (Direction::Received, c.owner.clone()?),
+            _ => (Direction::Sent, c.channel.clone()),
+        };
+        let is_party = |name: &&Name| c.owner.as_ref() != Some(*name);
+        let standby = self.config.config.standbys().filter(is_party).cloned().collect();
+        let relay = Relay {
+            direction,
+            conversation: ask.id.clone(),
+            to: to.clone(),
+            standby,
+            fingerprint: ask.command_id.as_ref().map(|id| of_command_id(by, ask.id.as_str(), id)),
+            at: now,
+            traceparent: ask.traceparent.clone(),
+            data: relay_data(by, ask, c, content.get()),
+        };
+        self.group.push(Effect::Relay(relay));
+        Some(to)
+    }
+
+    /// Answers a repeat as it was answered first, with the conversation as it is now.
+    fn replay(&mut self, by: By, ask: &CommandAsk, decided: &Decided, reply: Option<Text>, now: Time) {
+        let is_message = matches!(ask.command, Command::Channel(ChannelCommand::Message { .. }));
+        let relayed_to = is_message.then(|| self.relay(&by, ask, now));
+        let applied = Applied {
+            is_applied: true,
+            is_replayed: true,
+            relayed_to: relayed_to.as_ref().map(Option::as_ref),
+            events: decided.events().map(|(seq, kind)| (seq, kind.full_name())).collect(),
+        };
+        self.tell(by, &ask.id, &applied, reply);
+    }
+
+    fn tell(&mut self, by: By, id: &ConversationId, applied: &Applied<'_>, reply: Option<Text>) {
+        let (Some(_), Some(slot)) = (&reply, self.slots.get(id)) else { return };
+        let was_done_now = applied.is_applied && !applied.is_replayed;
+        let view = match was_done_now {
+            true => answer::View::Whole(self.config.config.settings(&slot.c.channel)),
+            false => self.view(&by, &slot.c),
+        };
+        let body = answer::command(applied, &slot.c, view);
+        self.answer(by, reply, body);
+    }
+
+    fn reject(&mut self, by: By, ask: &CommandAsk, reply: Option<Text>, refusal: Refusal, now: Time) {
+        let slot = self.slots.get(&ask.id).filter(|_| may_hear(&refusal));
+        let facts =
+            Facts { conversation: slot.map(|slot| &slot.c), expected: Some(ask.expected), config_version: None };
+        let verb = ask.command.verb();
+        if !refusal.is_only_counted() {
+            let id = ask.command_id.as_ref();
+            let body = answer::rejection(now, &by, verb, ask.id.as_str(), id, &refusal, &facts);
+            self.group.push(Effect::Rejection(Rejection { conversation: ask.id.text(), verb, body }));
+        }
+        let Some(to) = reply else { return };
+        let slot = self.slots.get(&ask.id).filter(|_| may_hear(&refusal));
+        let facts = Facts { conversation: slot.map(|slot| &slot.c), ..facts };
+        let body = answer::error_body(&refusal, &facts);
+        self.group.push(Effect::Answer(crate::switchboard::port::Answer { to, by, body, refusal: Some(refusal) }));
+    }
+}
+
+/// Whether the refusal may tell of the conversation: not to a channel to which it does not belong, nor to nobody's caller.
+fn may_hear(refusal: &Refusal) -> bool {
+    !matches!(refusal, Refusal::WrongChannel | Refusal::UnknownIntegration(_))
+}
+
+fn relay_data(by: &By, ask: &CommandAsk, c: &Conversation, content: &str) -> Vec<u8> {
+    let mut line = Line::with_capacity(256 + content.len());
+    line.open();
+    line.field("epoch", &c.epoch);
+    line.field("session", &c.session);
+    line.field("by", by);
+    line.field("message_id", &ask.command.last_message_id());
+    line.field("user", &c.user);
+    line.field("sent_at", &ask.sent_at);
+    line.key("content");
+    line.raw(content.as_bytes());
+    line.close();
+    line.into_bytes()
+}

@@ -1,0 +1,403 @@
+//! The one owner of state: requests in, decisions and effects out, with no clock, disk or thread of its own.
+//!
+//! While one group is on its way to disk the next is decided on top of it; everything that leaves,
+//! answers too, leaves with the group that was open when it came about, so that nothing is shown
+//! which is not on stable storage.
+
+mod commands;
+mod pages;
+mod put;
+mod recording;
+mod save;
+mod timing;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
+use std::sync::Arc;
+
+use super::answer::{self, Facts, View};
+use super::fingerprint::Secret;
+use super::gauges::Gauges;
+use super::group::{Group, Written};
+use super::port::{Answer, Ask, Effect, Frames, ListJob, PastAsk, Read, ReadJob, Request};
+use super::queue::Queue;
+use super::slot::Slot;
+use crate::domain::conversation::Status;
+use crate::domain::decide::check_caller;
+use crate::domain::{By, Config, Conversation, ConversationId, Name, Refusal, Role, Text, Time};
+use crate::log::Cache;
+
+pub use put::Kept;
+pub use save::{ConfigHead, Save, Saved};
+
+/// Decisions in one group at the most: more wait in the queue, so that an answer never waits for thousands of others.
+const GROUP_DECISIONS_MAX: usize = 1024;
+/// Effects in one group at the most: questions and refusals record nothing, and are bounded too.
+const GROUP_EFFECTS_MAX: usize = 8 * GROUP_DECISIONS_MAX;
+
+/// Where conversations are found that are not in memory.
+pub trait Archive: Send {
+    /// What was kept of the conversation, if anything.
+    fn head(&self, id: &ConversationId) -> Result<Option<Vec<u8>>, String>;
+}
+
+impl Archive for Cache {
+    fn head(&self, id: &ConversationId) -> Result<Option<Vec<u8>>, String> {
+        self.get(id.as_str()).map(|found| found.map(|(_, head)| head)).map_err(|error| error.to_string())
+    }
+}
+
+/// What a switchboard begins with, read from the log.
+#[derive(Debug, Default)]
+pub struct Restored {
+    /// The configuration, and what belongs to it.
+    pub config: put::Kept,
+    /// Conversations that are not in the archive, or newer than there; all that are open.
+    pub slots: Vec<Slot>,
+    /// The seq that the next event gets.
+    pub next_seq: u64,
+    /// When the last decision was taken.
+    pub last_at: Time,
+    /// The last frame of the log.
+    pub durable_frame: u64,
+}
+
+/// The state of everything, and what waits.
+pub struct Core {
+    secret: Secret,
+    archive: Box<dyn Archive>,
+    gauges: Arc<Gauges>,
+    config: put::Kept,
+    slots: HashMap<ConversationId, Slot>,
+    /// The ids in memory in order, for pages and rounds.
+    order: BTreeSet<ConversationId>,
+    open_of: HashMap<Name, u64>,
+    ending: u64,
+    timers: BinaryHeap<Reverse<(Time, ConversationId)>>,
+    ready_since: Option<Time>,
+    /// A round over all conversations after a change of the configuration: where it has come to.
+    round: Option<Option<ConversationId>>,
+    queue: Queue,
+    pages: VecDeque<ListJob>,
+    parked: Vec<Parked>,
+    group: Group,
+    /// The last group known to be on stable storage.
+    written: u64,
+    durable_frame: u64,
+    next_seq: u64,
+    last_at: Time,
+    is_stopping: bool,
+    saving: save::Saving,
+    evictions: u64,
+}
+
+/// A question about the past of a conversation, waiting until the log holds what was decided before it.
+struct Parked {
+    after_group: u64,
+    by: By,
+    reply: Option<Text>,
+    ask: PastAsk,
+}
+
+impl Core {
+    /// A switchboard as the log left it. It is not ready until told so: timers rest.
+    pub fn new(
+        secret: Secret,
+        archive: Box<dyn Archive>,
+        gauges: Arc<Gauges>,
+        waiting_max: usize,
+        restored: Restored,
+    ) -> Core {
+        let mut core = Core {
+            secret,
+            archive,
+            gauges,
+            config: restored.config,
+            slots: HashMap::with_capacity(restored.slots.len()),
+            order: BTreeSet::new(),
+            open_of: HashMap::new(),
+            ending: 0,
+            timers: BinaryHeap::new(),
+            ready_since: None,
+            round: Some(None),
+            queue: Queue::new(waiting_max),
+            pages: VecDeque::new(),
+            parked: Vec::new(),
+            group: Group::new(1),
+            written: 0,
+            durable_frame: restored.durable_frame,
+            next_seq: restored.next_seq,
+            last_at: restored.last_at,
+            is_stopping: false,
+            saving: save::Saving::default(),
+            evictions: 0,
+        };
+        for slot in restored.slots {
+            core.adopt(slot);
+        }
+        core
+    }
+
+    /// Lets a request wait for its turn, or answers that there is no room for it.
+    pub fn request(&mut self, request: Request) {
+        let refused = match self.is_stopping {
+            true => Some((request, Refusal::Stopping)),
+            false => self.queue.push(request).err().map(|request| (request, Refusal::Busy)),
+        };
+        if let Some((request, refusal)) = refused {
+            self.refuse(request.by, request.reply, refusal, &Facts::default());
+        }
+    }
+
+    /// Whether timers run: they rest while end users cannot be heard.
+    pub fn ready(&mut self, ready: bool, now: Time) {
+        match (ready, self.ready_since) {
+            (true, None) => self.ready_since = Some(now.max(self.last_at)),
+            (false, Some(_)) => self.ready_since = None,
+            _ => {}
+        }
+    }
+
+    /// Takes in that a group is on stable storage.
+    pub fn written(&mut self, written: Written) {
+        self.written = written.number;
+        for (owner, frame) in written.frames {
+            self.durable_frame = self.durable_frame.max(frame);
+            match owner {
+                Some(id) => {
+                    if let Some(slot) = self.slots.get_mut(&id) {
+                        slot.is_in_frame(frame);
+                    }
+                }
+                None => self.config.is_in_frame(frame),
+            }
+        }
+        self.unpark();
+    }
+
+    /// Takes no more requests.
+    pub fn stop(&mut self) {
+        self.is_stopping = true;
+    }
+
+    /// Does what there is to do, as far as the group has room.
+    pub fn step(&mut self, now: Time) {
+        let now = now.max(self.last_at);
+        self.run_timers(now);
+        while self.has_room() {
+            let Some(request) = self.queue.pop() else { break };
+            self.serve(request, now);
+        }
+        self.continue_round(now);
+        self.continue_pages();
+        self.continue_saving(now);
+        self.show_gauges();
+    }
+
+    /// The group to be written now, if there is one; the next begins.
+    pub fn take_group(&mut self) -> Option<Group> {
+        if self.group.is_empty() {
+            return None;
+        }
+        let next = Group::new(self.group.number + 1);
+        Some(std::mem::replace(&mut self.group, next))
+    }
+
+    /// Puts a group back that could not be written yet: nothing was decided since.
+    pub fn put_back(&mut self, group: Group) {
+        self.group = group;
+    }
+
+    /// Whether there is more to do at once.
+    pub fn has_work(&self) -> bool {
+        let goes_round = self.round.is_some() && !self.is_storage_full() && !self.is_stopping;
+        let waits = !self.queue.is_empty() || !self.pages.is_empty() || goes_round;
+        (waits && self.has_room()) || self.saving.has_work()
+    }
+
+    /// Whether nothing waits and nothing is on its way to disk.
+    pub fn is_idle(&self) -> bool {
+        self.queue.is_empty()
+            && self.pages.is_empty()
+            && self.parked.is_empty()
+            && self.group.is_empty()
+            && self.written + 1 == self.group.number
+    }
+
+    /// When something falls due.
+    pub fn next_look(&self) -> Option<Time> {
+        self.ready_since?;
+        self.timers.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// The conversation as the log has it, if it is in memory.
+    pub fn conversation(&self, id: &ConversationId) -> Option<&Conversation> {
+        self.slots.get(id).map(|slot| &slot.c)
+    }
+
+    /// The conversations in memory.
+    pub fn conversations(&self) -> impl Iterator<Item = &Conversation> {
+        self.slots.values().map(|slot| &slot.c)
+    }
+
+    /// The configuration now.
+    pub fn config(&self) -> &Config {
+        &self.config.config
+    }
+
+    fn has_room(&self) -> bool {
+        self.group.drafts.len() < GROUP_DECISIONS_MAX
+            && self.group.effects.len() < GROUP_EFFECTS_MAX
+            && !self.saving.is_waiting()
+    }
+
+    fn serve(&mut self, request: Request, now: Time) {
+        let Request { by, ask, reply } = request;
+        match ask {
+            Ask::Command(ask) => self.command(by, *ask, reply, now),
+            Ask::Put(ask) => self.put(by, *ask, reply, now),
+            Ask::State { id } => self.state(by, &id, reply),
+            Ask::List(ask) => self.list(by, *ask, reply),
+            Ask::Config => self.answer(by, reply, answer::config(&self.config.config)),
+            Ask::Past(ask) => self.past(by, ask, reply),
+        }
+    }
+
+    fn state(&mut self, by: By, id: &ConversationId, reply: Option<Text>) {
+        let found = match check_caller(&by, self.config()) {
+            Err(refusal) => return self.refuse(by, reply, refusal, &Facts::default()),
+            Ok(()) => self.load(id),
+        };
+        if let Err(error) = found {
+            return self.archive_failed(by, reply, &error);
+        }
+        let Some(slot) = self.slots.get(id) else {
+            return self.refuse(by, reply, Refusal::ConversationNotFound, &Facts::default());
+        };
+        let config = &self.config.config;
+        let refusal = match (by.role, &by.name) {
+            (Role::Channel, name) if name.as_ref() != Some(&slot.c.channel) => Some(Refusal::WrongChannel),
+            (Role::Integration, Some(name)) => {
+                let may_see = slot.c.concerns(name) || config.standbys().any(|standby| standby == name);
+                let text = "the conversation is neither held by nor offered to this integration";
+                (!may_see).then_some(Refusal::NotAllowed(text))
+            }
+            _ => None,
+        };
+        match refusal {
+            Some(refusal) => self.refuse(by, reply, refusal, &Facts::default()),
+            None => {
+                let body = answer::state(&slot.c, config.settings(&slot.c.channel));
+                self.answer(by, reply, body);
+            }
+        }
+    }
+
+    /// Reads of one conversation's past wait until all that was decided of it is in the log, so that they show it.
+    fn past(&mut self, by: By, ask: PastAsk, reply: Option<Text>) {
+        let after_group = match &ask {
+            PastAsk::Conversation { id, .. } | PastAsk::History { id: Some(id), .. } => match self.load(id) {
+                Err(error) => return self.archive_failed(by, reply, &error),
+                Ok(()) if !self.slots.contains_key(id) => {
+                    return self.refuse(by, reply, Refusal::ConversationNotFound, &Facts::default());
+                }
+                Ok(()) => self.slots.get(id).map_or(0, |slot| slot.in_group),
+            },
+            PastAsk::Config { .. } | PastAsk::History { id: None, .. } => self.config.in_group,
+            PastAsk::Log { .. } => 0,
+        };
+        self.parked.push(Parked { after_group, by, reply, ask });
+        self.unpark();
+    }
+
+    fn unpark(&mut self) {
+        let written = self.written;
+        let (ready, waiting): (Vec<Parked>, Vec<Parked>) =
+            self.parked.drain(..).partition(|parked| parked.after_group <= written);
+        self.parked = waiting;
+        for Parked { by, reply, ask, .. } in ready {
+            let frames = match &ask {
+                PastAsk::Conversation { id, .. } | PastAsk::History { id: Some(id), .. } => {
+                    // It may have left memory while the question waited.
+                    let _ = self.load(id);
+                    self.slots.get(id).map(|slot| slot.frames.as_slice())
+                }
+                PastAsk::Config { .. } | PastAsk::History { id: None, .. } => Some(self.config.frames.as_slice()),
+                PastAsk::Log { .. } => None,
+            };
+            let frames = Frames {
+                conversation: frames.unwrap_or_default().into(),
+                config: self.config.frames.as_slice().into(),
+            };
+            self.group.push(Effect::Read(Box::new(ReadJob { by, reply, read: Read::Past(ask, frames) })));
+        }
+    }
+
+    /// Brings a conversation into memory, if it is known at all.
+    fn load(&mut self, id: &ConversationId) -> Result<(), String> {
+        if self.slots.contains_key(id) {
+            return Ok(());
+        }
+        if let Some(head) = self.archive.head(id)? {
+            let slot = Slot::from_head(&head)?;
+            self.adopt(slot);
+            self.saving.loaded(id.clone());
+        }
+        Ok(())
+    }
+
+    fn adopt(&mut self, slot: Slot) {
+        let id = slot.c.id.clone();
+        if slot.is_dirty {
+            self.saving.changed(id.clone());
+        }
+        self.order.insert(id.clone());
+        self.slots.insert(id.clone(), slot);
+        self.count(&id, None);
+        self.schedule(&id, self.last_at);
+    }
+
+    /// Counts a conversation that was `before`, or was not.
+    fn count(&mut self, id: &ConversationId, before: Option<Status>) {
+        let Some(Slot { c, .. }) = self.slots.get(id) else { return };
+        self.ending -= u64::from(before == Some(Status::Ending));
+        self.ending += u64::from(c.status == Status::Ending);
+        let was_open = before.is_some_and(|status| status != Status::Closed);
+        let is_open = c.status != Status::Closed;
+        if was_open != is_open {
+            let open = self.open_of.entry(c.channel.clone()).or_default();
+            *open = if is_open { *open + 1 } else { *open - 1 };
+        }
+    }
+
+    fn answer(&mut self, by: By, reply: Option<Text>, body: Vec<u8>) {
+        if let Some(to) = reply {
+            self.group.push(Effect::Answer(Answer { to, by, body, refusal: None }));
+        }
+    }
+
+    fn refuse(&mut self, by: By, reply: Option<Text>, refusal: Refusal, facts: &Facts<'_>) {
+        if let Some(to) = reply {
+            let body = answer::error_body(&refusal, facts);
+            self.group.push(Effect::Answer(Answer { to, by, body, refusal: Some(refusal) }));
+        }
+    }
+
+    fn archive_failed(&mut self, by: By, reply: Option<Text>, error: &str) {
+        tracing::error!(error, "a conversation could not be read from the cache");
+        self.refuse(by, reply, Refusal::LogFailed, &Facts::default());
+    }
+
+    fn view<'a>(&'a self, by: &By, c: &Conversation) -> View<'a> {
+        match (by.role, &by.name) {
+            (Role::Integration, Some(name)) if !c.concerns(name) => View::Short,
+            _ => View::Whole(self.config.config.settings(&c.channel)),
+        }
+    }
+
+    fn show_gauges(&self) {
+        Gauges::set(&self.gauges.open, self.open_of.values().sum());
+        Gauges::set(&self.gauges.ending, self.ending);
+        Gauges::set(&self.gauges.queued, self.queue.len() as u64);
+    }
+}

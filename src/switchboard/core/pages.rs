@@ -1,0 +1,141 @@
+//! Pages of conversations, in the order of their ids: those in memory, and closed ones from the cache.
+//!
+//! A page is put together a bounded step at a time, so that commands go on in between.
+
+use std::ops::Bound;
+
+use super::Core;
+use crate::domain::conversation::Status;
+use crate::domain::decide::check_caller;
+use crate::domain::{By, Conversation, Refusal, Text};
+use crate::switchboard::answer::{self, Facts};
+use crate::switchboard::port::{Effect, ListAsk, ListJob, Read, ReadJob};
+
+/// Conversations looked at in one step.
+const STEP_CONVERSATIONS_MAX: usize = 1024;
+/// Most bytes of a page.
+pub const PAGE_BYTES_MAX: usize = 512 * 1024;
+
+impl Core {
+    /// Begins a page.
+    pub(super) fn list(&mut self, by: By, ask: ListAsk, reply: Option<Text>) {
+        if let Err(refusal) = check_caller(&by, self.config()) {
+            return self.refuse(by, reply, refusal, &Facts::default());
+        }
+        let job = ListJob {
+            by,
+            reply,
+            ask,
+            rows: Vec::new(),
+            closed: Vec::new(),
+            closed_through: None,
+            evictions: self.evictions,
+        };
+        self.look_for_closed(job);
+    }
+
+    /// Takes back a page whose closed conversations were read from the cache.
+    pub fn closed_page(&mut self, job: ListJob) {
+        self.pages.push_back(job);
+    }
+
+    /// Says that the cache could not be read for a page.
+    pub fn closed_page_failed(&mut self, by: By, reply: Option<Text>) {
+        self.refuse(by, reply, Refusal::LogFailed, &Facts::default());
+    }
+
+    fn look_for_closed(&mut self, mut job: ListJob) {
+        job.evictions = self.evictions;
+        job.closed.clear();
+        job.closed_through = None;
+        if job.ask.may_be_closed() {
+            let (by, reply) = (job.by.clone(), job.reply.clone());
+            self.group.push(Effect::Read(Box::new(ReadJob { by, reply, read: Read::Closed(Box::new(job)) })));
+        } else {
+            self.pages.push_back(job);
+        }
+    }
+
+    /// Goes on with the page whose turn it is.
+    pub(super) fn continue_pages(&mut self) {
+        if !self.has_room() {
+            return;
+        }
+        let Some(job) = self.pages.pop_front() else { return };
+        // A conversation that left memory since the cache was read would be in neither.
+        if job.ask.may_be_closed() && job.evictions != self.evictions {
+            return self.look_for_closed(job);
+        }
+        match self.fill(job) {
+            Filled::More(job) => self.pages.push_back(job),
+            Filled::Whole(job, next) => {
+                let body = answer::page(&job.rows, next.as_deref());
+                self.answer(job.by, job.reply, body);
+            }
+        }
+    }
+
+    /// Adds rows from where the page has come to, for a step.
+    fn fill(&self, mut job: ListJob) -> Filled {
+        let from = job.ask.after.clone();
+        let from = from.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let until = job.closed_through.clone();
+        let until = until.as_deref().map_or(Bound::Unbounded, Bound::Included);
+        let closed = std::mem::take(&mut job.closed);
+        let mut closed = closed.into_iter().filter(|c| !self.slots.contains_key(&c.id)).peekable();
+        let mut bytes: usize = job.rows.iter().map(Vec::len).sum();
+        let mut in_memory = self.order.range::<str, _>((from, until)).peekable();
+        for _ in 0..STEP_CONVERSATIONS_MAX {
+            let is_closed_next = match (in_memory.peek(), closed.peek()) {
+                (None, None) => {
+                    let next = job.closed_through.take();
+                    return Filled::Whole(job, next);
+                }
+                (Some(open), Some(closed)) => closed.id < **open,
+                (open, _) => open.is_none(),
+            };
+            let from_cache = if is_closed_next { closed.next() } else { None };
+            let from_memory = if is_closed_next { None } else { in_memory.next().and_then(|id| self.slots.get(id)) };
+            let Some(c) = from_cache.as_ref().or(from_memory.map(|slot| &slot.c)) else { continue };
+            if job.ask.matches(c) {
+                let row = answer::row(c, self.config.config.settings(&c.channel));
+                let is_full = job.rows.len() >= job.ask.limit || bytes + row.len() > PAGE_BYTES_MAX;
+                if is_full && !job.rows.is_empty() {
+                    let next = job.ask.after.take();
+                    return Filled::Whole(job, next);
+                }
+                bytes += row.len();
+                job.rows.push(row);
+            }
+            job.ask.after = Some(c.id.text());
+        }
+        job.closed = closed.collect();
+        Filled::More(job)
+    }
+}
+
+enum Filled {
+    More(ListJob),
+    Whole(ListJob, Option<Text>),
+}
+
+impl ListAsk {
+    /// Whether closed conversations can match.
+    pub fn may_be_closed(&self) -> bool {
+        let status = self.status.is_empty() || self.status.contains(&Status::Closed);
+        let holds = matches!(self.owner, Some(Some(_))) || self.offered_to.is_some() || self.concerning.is_some();
+        status && !holds && self.waiting_before.is_none()
+    }
+
+    /// Whether the conversation is asked for.
+    pub fn matches(&self, c: &Conversation) -> bool {
+        (self.status.is_empty() || self.status.contains(&c.status))
+            && self.owner.as_ref().is_none_or(|owner| c.owner == *owner)
+            && self.offered_to.as_ref().is_none_or(|name| c.is_offered_to(name))
+            && self.concerning.as_ref().is_none_or(|name| c.concerns(name))
+            && self.channel.as_ref().is_none_or(|channel| c.channel == *channel)
+            && self.user.as_ref().is_none_or(|user| c.user.as_ref() == Some(user))
+            && self.waiting_before.is_none_or(|time| c.waiting_for().is_some_and(|waiting| waiting.since < time))
+            && self.idle_before.is_none_or(|time| c.last_activity_at < time)
+    }
+}

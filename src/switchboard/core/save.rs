@@ -1,0 +1,205 @@
+//! Keeping states in the cache, so that a start reads them and the tail of the log, and what is closed may leave memory.
+//!
+//! Only what is on stable storage in the log may stand in the cache. A round therefore keeps each
+//! conversation at a moment when nothing of it is on its way to disk; for those that never rest
+//! it holds new decisions back for the one write that is under way.
+
+use serde::{Deserialize, Serialize};
+
+use super::Core;
+use super::put::{Kept, PutDecided};
+use crate::domain::conversation::Status;
+use crate::domain::words::CONFIG_ID;
+use crate::domain::{ConversationId, Text, Time};
+use crate::log::Place;
+use crate::switchboard::slot::Slot;
+
+/// A round begins when so many conversations changed …
+const CHANGED_MIN: usize = 8192;
+/// … or so long after the last one.
+const EVERY_MS: u64 = 2000;
+/// Conversations encoded in one step.
+const STEP_CONVERSATIONS_MAX: usize = 256;
+/// Steps that a round waits for conversations to rest before it holds decisions back.
+const PATIENCE_STEPS: u32 = 64;
+
+/// States to be kept in the cache.
+#[derive(Debug, Default)]
+pub struct Save {
+    /// Each conversation, where it belongs, and its state.
+    pub states: Vec<(Text, Place, Vec<u8>)>,
+    /// The frame up to which the cache holds everything afterwards.
+    pub through: u64,
+}
+
+/// A round is kept.
+#[derive(Debug)]
+pub struct Saved;
+
+/// Where the keeping of states has come to.
+#[derive(Debug, Default)]
+pub struct Saving {
+    /// Changed since they were kept last.
+    changed: Vec<ConversationId>,
+    /// Kept, or read from the cache: what is closed of them may leave memory.
+    unchanged: Vec<ConversationId>,
+    round: Option<Round>,
+    is_being_kept: bool,
+    is_config_kept_through: usize,
+    last_at: Time,
+    is_last: bool,
+    is_broken: bool,
+}
+
+#[derive(Debug, Default)]
+struct Round {
+    todo: Vec<ConversationId>,
+    restless: Vec<ConversationId>,
+    steps: u32,
+    save: Save,
+}
+
+/// What the cache keeps of the configuration: its events are read from the log.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct ConfigHead {
+    /// The frames that hold its entries.
+    pub frames: Vec<u64>,
+    /// What the last file that was applied is told by.
+    pub file: Option<String>,
+}
+
+impl Saving {
+    /// Notes that a conversation is no longer as it was kept.
+    pub fn changed(&mut self, id: ConversationId) {
+        self.changed.push(id);
+    }
+
+    /// Notes that a conversation was read from the cache.
+    pub fn loaded(&mut self, id: ConversationId) {
+        self.unchanged.push(id);
+    }
+
+    /// Whether a round has something to do at once.
+    pub fn has_work(&self) -> bool {
+        self.round.as_ref().is_some_and(|round| !round.todo.is_empty())
+    }
+
+    /// Whether decisions are held back until what is under way is written.
+    pub fn is_waiting(&self) -> bool {
+        self.round.as_ref().is_some_and(|round| round.steps > PATIENCE_STEPS)
+    }
+}
+
+impl Core {
+    /// What is to be kept now, once a round is complete.
+    pub fn take_save(&mut self) -> Option<Save> {
+        let is_config_kept = self.config.in_group <= self.written;
+        let is_complete = |round: &Round| round.todo.is_empty() && round.restless.is_empty() && is_config_kept;
+        if self.saving.is_being_kept || !self.saving.round.as_ref().is_some_and(is_complete) {
+            return None;
+        }
+        let mut save = self.saving.round.take()?.save;
+        if self.config.frames.len() != self.saving.is_config_kept_through {
+            self.saving.is_config_kept_through = self.config.frames.len();
+            save.states.push((CONFIG_ID.into(), Place::Open, self.config.to_head()));
+        }
+        self.saving.is_being_kept = true;
+        Some(save)
+    }
+
+    /// Takes in that the round is kept: what is closed and unchanged leaves memory.
+    pub fn saved(&mut self, _: Saved, now: Time) {
+        self.saving.is_being_kept = false;
+        self.saving.last_at = now;
+        let unchanged = std::mem::take(&mut self.saving.unchanged);
+        let mut stay = Vec::new();
+        let mut left = 0;
+        for id in unchanged {
+            let Some(slot) = self.slots.get(&id) else { continue };
+            if slot.is_dirty || slot.c.status != Status::Closed {
+                continue;
+            }
+            if slot.in_group > self.written {
+                stay.push(id);
+                continue;
+            }
+            self.order.remove(&id);
+            self.slots.remove(&id);
+            left += 1;
+        }
+        self.saving.unchanged = stay;
+        self.evictions += u64::from(left > 0);
+    }
+
+    /// Takes in that the cache cannot be written: nothing is kept any more, and the next start reads the log instead.
+    pub fn save_failed(&mut self) {
+        self.saving.is_broken = true;
+        self.saving.round = None;
+    }
+
+    /// Keeps everything that is not kept yet, before the end.
+    pub fn save_all(&mut self) {
+        self.saving.is_last = true;
+    }
+
+    /// Whether everything is kept.
+    pub fn is_saved(&self) -> bool {
+        let is_kept = self.saving.changed.is_empty() && self.saving.round.is_none() && !self.saving.is_being_kept;
+        is_kept || self.saving.is_broken
+    }
+
+    /// Begins a round when it is time, and goes on with it a bounded step at a time.
+    pub(super) fn continue_saving(&mut self, now: Time) {
+        if self.saving.round.is_none() && !self.saving.is_being_kept && self.is_time_to_save(now) {
+            let todo = std::mem::take(&mut self.saving.changed);
+            let save = Save { states: Vec::with_capacity(todo.len()), through: self.durable_frame };
+            self.saving.round = Some(Round { todo, save, ..Round::default() });
+        }
+        let Some(mut round) = self.saving.round.take() else { return };
+        if round.todo.is_empty() {
+            round.todo = std::mem::take(&mut round.restless);
+        }
+        for _ in 0..STEP_CONVERSATIONS_MAX {
+            let Some(id) = round.todo.pop() else { break };
+            let Some(slot) = self.slots.get_mut(&id) else { continue };
+            if slot.in_group > self.written {
+                round.restless.push(id);
+                continue;
+            }
+            slot.is_dirty = false;
+            round.save.states.push((id.text(), place(slot), slot.to_head()));
+            self.saving.unchanged.push(id);
+        }
+        if round.todo.is_empty() && !round.restless.is_empty() {
+            round.steps += 1;
+        }
+        self.saving.round = Some(round);
+    }
+
+    fn is_time_to_save(&self, now: Time) -> bool {
+        let is_due = now.ms_since(self.saving.last_at) >= EVERY_MS || self.saving.is_last;
+        let has_changes =
+            !self.saving.changed.is_empty() || self.config.frames.len() != self.saving.is_config_kept_through;
+        let has_leavers = !self.saving.unchanged.is_empty();
+        self.durable_frame > 0
+            && !self.saving.is_broken
+            && ((is_due && (has_changes || has_leavers)) || self.saving.changed.len() >= CHANGED_MIN)
+    }
+}
+
+fn place(slot: &Slot) -> Place {
+    if slot.c.status == Status::Closed { Place::Closed } else { Place::Open }
+}
+
+impl Kept {
+    /// As the cache keeps it.
+    pub fn to_head(&self) -> Vec<u8> {
+        let head = ConfigHead { frames: self.frames.clone(), file: self.file.clone() };
+        serde_json::to_vec(&head).expect("our values are JSON")
+    }
+
+    /// Remembers what a command id decided.
+    pub fn remember(&mut self, key: u64, digest: u64, events: Vec<(u64, &'static str)>) {
+        self.ids.insert(key, PutDecided { digest, events });
+    }
+}

@@ -1,0 +1,25 @@
+//! The one owner of state: decide → append → adopt → effects; timers, command ids, reads.
+//!
+//! [`core::Core`] is plain and synchronous: time and requests go in, groups of decisions and their
+//! effects come out. [`threads`] runs it between the edge and the log.
+
+pub mod answer;
+mod command_ids;
+pub mod core;
+pub mod envelope;
+pub mod fingerprint;
+pub mod gauges;
+pub mod group;
+mod line;
+pub mod past;
+pub mod port;
+mod queue;
+pub mod record;
+pub mod restore;
+mod slot;
+mod state;
+pub mod threads;
+
+pub use gauges::Gauges;
+pub use past::Archive;
+pub use threads::{Clock, Handle, Outlet, Threads, start};

@@ -1,0 +1,337 @@
+//! The past, read from the log: what a conversation was, and what happened.
+//!
+//! Runs on any thread but the owner's. What it shows depends on the log alone.
+
+use std::sync::Arc;
+
+use super::answer::{self, Facts};
+use super::envelope::write_event;
+use super::port::{Answer, Frames, ListJob, Moment, PastAsk, Read, ReadJob, Recorded, Span};
+use super::record::Entry;
+use super::slot::Slot;
+use crate::domain::words::CONFIG_ID;
+use crate::domain::{Config, Conversation, ConversationId, Refusal};
+use crate::log::{self, Cache, Fault, Frame, Reader};
+
+/// Most bytes of a page of events.
+const PAGE_BYTES_MAX: usize = 512 * 1024;
+/// Most frames looked through for one page: a filter that lets little through gives short pages, not long waits.
+const PAGE_FRAMES_MAX: usize = 20_000;
+/// Most closed conversations looked through for one page.
+const PAGE_CLOSED_MAX: usize = 50_000;
+
+/// What is read: the log, and the cache of states.
+#[derive(Clone)]
+pub struct Archive {
+    /// The log.
+    pub reader: Reader,
+    /// The cache; none where only the log is looked at.
+    pub cache: Option<Cache>,
+}
+
+/// What came of a question.
+#[derive(Debug)]
+pub enum Outcome {
+    /// An answer, where somebody waits for one.
+    Answer(Option<Answer>),
+    /// A page to be handed back to the owner of state, which knows what is in memory.
+    Closed(Box<ListJob>),
+}
+
+/// Reads what a question asks for.
+pub fn read(job: ReadJob, archive: &Archive) -> Outcome {
+    let ReadJob { by, reply, read } = job;
+    let (body, refusal) = match read {
+        Read::Closed(mut job) => match closed_page(&mut job, archive) {
+            Ok(()) => return Outcome::Closed(job),
+            Err(refusal) => (answer::error_body(&refusal, &Facts::default()), Some(refusal)),
+        },
+        Read::Past(ask, frames) => match answer_past(&ask, &frames, archive) {
+            Ok(body) => (body, None),
+            Err(refusal) => (answer::error_body(&refusal, &Facts::default()), Some(refusal)),
+        },
+    };
+    Outcome::Answer(reply.map(|to| Answer { to, by, body, refusal }))
+}
+
+/// The body of the answer to a question about the past.
+pub fn answer_past(ask: &PastAsk, frames: &Frames, archive: &Archive) -> Result<Vec<u8>, Refusal> {
+    let reader = &archive.reader;
+    match ask {
+        PastAsk::Conversation { id, at } => {
+            check_moment(*at, reader)?;
+            let c = conversation_at(reader, &frames.conversation, id, *at).map_err(unreadable)?;
+            let c = c.ok_or(Refusal::ConversationNotFound)?;
+            let config = config_at(reader, &frames.config, *at).map_err(unreadable)?;
+            Ok(answer::state(&c, config.settings(&c.channel)))
+        }
+        PastAsk::Config { at } => {
+            check_moment(*at, reader)?;
+            let config = config_at(reader, &frames.config, *at).map_err(unreadable)?;
+            Ok(answer::config(&config))
+        }
+        PastAsk::History { id, span } => {
+            let name = id.as_ref().map_or(CONFIG_ID, ConversationId::as_str);
+            let list = if id.is_some() { &frames.conversation } else { &frames.config };
+            let first = first_frame(span, reader).map_err(unreadable)?;
+            let from = list.partition_point(|frame| *frame < first);
+            page(span, Some(name), list[from..].iter().copied(), reader).map_err(unreadable)
+        }
+        PastAsk::Log { span } => {
+            let first = first_frame(span, reader).map_err(unreadable)?;
+            page(span, None, first..=reader.head().frames, reader).map_err(unreadable)
+        }
+    }
+}
+
+/// Every decision with an event from `seq` on, for publication after a crash or a lost connection.
+pub fn recorded_from(reader: &Reader, seq: u64) -> impl Iterator<Item = Result<Recorded, String>> + use<> {
+    let first = reader.frame_of_seq(seq).map_err(|fault| fault.to_string());
+    let (frames, fault) = match first {
+        Ok(Some(frame)) => (Some(reader.frames(frame)), None),
+        Ok(None) => (None, None),
+        Err(fault) => (None, Some(Err(fault))),
+    };
+    let entries = frames.into_iter().flatten().flat_map(|frame: Result<Frame, Fault>| match frame {
+        Ok(frame) => frame.entries.into_iter().map(Ok).collect::<Vec<_>>(),
+        Err(fault) => vec![Err(fault.to_string())],
+    });
+    let recorded = entries.filter_map(move |entry| match entry {
+        Ok(entry) if entry.first_seq + u64::from(entry.events) <= seq => None,
+        Ok(entry) => recorded(&entry).transpose(),
+        Err(fault) => Some(Err(fault)),
+    });
+    fault.into_iter().chain(recorded)
+}
+
+/// The frames that hold what a question is about, found by looking through the whole log: for tools
+/// that read a directory while nothing runs.
+pub fn find_frames(reader: &Reader, id: Option<&ConversationId>) -> Result<Frames, String> {
+    let (mut conversation, mut config) = (Vec::new(), Vec::new());
+    for frame in reader.frames(1) {
+        let frame = frame.map_err(|fault| fault.to_string())?;
+        let number = frame.header.frame;
+        for entry in &frame.entries {
+            let name = Entry::parse(&entry.line)?.conversation;
+            if name == CONFIG_ID && config.last() != Some(&number) {
+                config.push(number);
+            }
+            if id.is_some_and(|id| id.as_str() == name) && conversation.last() != Some(&number) {
+                conversation.push(number);
+            }
+        }
+    }
+    Ok(Frames { conversation: conversation.into(), config: config.into() })
+}
+
+fn recorded(entry: &log::Entry) -> Result<Option<Recorded>, String> {
+    Entry::parse(&entry.line)?.recorded(&entry.line, entry.hash)
+}
+
+fn check_moment(at: Moment, reader: &Reader) -> Result<(), Refusal> {
+    let head_seq = reader.head().next_seq - 1;
+    match at {
+        Moment::Seq(seq) if seq > head_seq => {
+            Err(Refusal::BadRequest(format!("at_seq: expected at most {head_seq}, the last event there is, got {seq}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether the entry belongs to what was so at that moment: whole decisions only.
+fn is_within(entry: &log::Entry, at: Moment) -> bool {
+    match at {
+        // A note bears the seq of the event after it: it belongs to what was so when that happened.
+        Moment::Seq(seq) => entry.first_seq + u64::from(entry.events.saturating_sub(1)) <= seq,
+        Moment::Time(time) => entry.at <= time.0,
+    }
+}
+
+fn conversation_at(
+    reader: &Reader,
+    frames: &[u64],
+    id: &ConversationId,
+    at: Moment,
+) -> Result<Option<Conversation>, String> {
+    let mut state = None;
+    for_entries(reader, frames, |entry, line| {
+        let goes_on = is_within(entry, at);
+        if goes_on && line.conversation == id.as_str() {
+            line.fold(&mut state)?;
+        }
+        Ok(goes_on)
+    })?;
+    Ok(state)
+}
+
+fn config_at(reader: &Reader, frames: &[u64], at: Moment) -> Result<Config, String> {
+    let mut config = Config::default();
+    for_entries(reader, frames, |entry, line| {
+        let goes_on = is_within(entry, at);
+        if goes_on && line.is_config() {
+            line.fold_config(&mut config)?;
+        }
+        Ok(goes_on)
+    })?;
+    Ok(config)
+}
+
+/// The configuration as the log has it now.
+pub fn config_now(reader: &Reader, frames: &[u64]) -> Result<Config, String> {
+    config_at(reader, frames, Moment::Seq(u64::MAX))
+}
+
+fn for_entries(
+    reader: &Reader,
+    frames: &[u64],
+    mut visit: impl FnMut(&log::Entry, &Entry<'_>) -> Result<bool, String>,
+) -> Result<(), String> {
+    for number in frames {
+        let frame = reader.frame(*number).map_err(|fault| fault.to_string())?;
+        let Some(frame) = frame else { return Ok(()) };
+        for entry in &frame.entries {
+            if !visit(entry, &Entry::parse(&entry.line)?)? {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn first_frame(span: &Span, reader: &Reader) -> Result<u64, String> {
+    let head = reader.head();
+    let by_seq = match span.from_seq {
+        Some(seq) if seq >= head.next_seq => head.frames + 1,
+        Some(seq) => reader.frame_of_seq(seq).map_err(|fault| fault.to_string())?.unwrap_or(1),
+        None => 1,
+    };
+    let by_time = match span.from {
+        // The frame before the one that begins later may hold entries of that time too.
+        Some(time) => reader.frame_at(time.0.saturating_sub(1)).map_err(|fault| fault.to_string())?.unwrap_or(1),
+        None => 1,
+    };
+    Ok(by_seq.max(by_time))
+}
+
+/// What a page has come to.
+enum Step {
+    Next,
+    /// The page is over; the next one starts at that seq, if there is one.
+    Over(Option<u64>),
+}
+
+fn page(
+    span: &Span,
+    conversation: Option<&str>,
+    frames: impl Iterator<Item = u64>,
+    reader: &Reader,
+) -> Result<Vec<u8>, String> {
+    let head_seq = reader.head().next_seq - 1;
+    let mut events: Vec<Vec<u8>> = Vec::new();
+    let mut bytes = 0;
+    let mut looked_at = 0;
+    let mut over = None;
+    'frames: for number in frames {
+        let Some(frame) = reader.frame(number).map_err(|fault| fault.to_string())? else { break };
+        looked_at += 1;
+        if looked_at > PAGE_FRAMES_MAX {
+            over = Some(frame.header.first_seq);
+            break;
+        }
+        for entry in frame.entries.iter().filter(|entry| entry.events > 0) {
+            match page_entry(entry, span, conversation, &mut events, &mut bytes, reader)? {
+                Step::Next => {}
+                Step::Over(next) => {
+                    over = next;
+                    break 'frames;
+                }
+            }
+        }
+    }
+    Ok(page_body(&events, over.filter(|seq| *seq <= head_seq), head_seq))
+}
+
+fn page_entry(
+    entry: &log::Entry,
+    span: &Span,
+    conversation: Option<&str>,
+    events: &mut Vec<Vec<u8>>,
+    bytes: &mut usize,
+    reader: &Reader,
+) -> Result<Step, String> {
+    let is_past = span.to_seq.is_some_and(|to| entry.first_seq > to) || span.to.is_some_and(|to| entry.at > to.0);
+    if is_past {
+        return Ok(Step::Over(None));
+    }
+    let last_seq = entry.first_seq + u64::from(entry.events) - 1;
+    let is_before =
+        span.from_seq.is_some_and(|from| last_seq < from) || span.from.is_some_and(|from| entry.at < from.0);
+    if is_before {
+        return Ok(Step::Next);
+    }
+    let line = Entry::parse(&entry.line)?;
+    if conversation.is_some_and(|name| line.conversation != name) || !is_by(&line, span.by.as_deref()) {
+        return Ok(Step::Next);
+    }
+    let Some(recorded) = line.recorded(&entry.line, entry.hash)? else { return Ok(Step::Next) };
+    let log_id = reader.log_id().to_string();
+    for event in &recorded.events {
+        let is_asked =
+            span.from_seq.is_none_or(|from| event.seq >= from) && span.to_seq.is_none_or(|to| event.seq <= to);
+        if !is_asked || !(span.types.is_empty() || span.types.iter().any(|name| name == event.full_name)) {
+            continue;
+        }
+        let mut out = Vec::with_capacity(1024);
+        write_event(&mut out, &log_id, &recorded, event);
+        let is_full = events.len() >= span.limit || (*bytes + out.len() > PAGE_BYTES_MAX && !events.is_empty());
+        if is_full {
+            return Ok(Step::Over(Some(event.seq)));
+        }
+        *bytes += out.len();
+        events.push(out);
+    }
+    Ok(Step::Next)
+}
+
+fn is_by(line: &Entry<'_>, name: Option<&str>) -> bool {
+    let (Some(name), Some(by)) = (name, &line.by) else { return name.is_none() };
+    match &by.name {
+        Some(caller) => caller.as_str() == name,
+        None => serde_json::to_value(by.role).is_ok_and(|role| role == name),
+    }
+}
+
+fn page_body(events: &[Vec<u8>], next_seq: Option<u64>, head_seq: u64) -> Vec<u8> {
+    let mut line = super::line::Line::with_capacity(64 + events.iter().map(|event| event.len() + 1).sum::<usize>());
+    line.open();
+    line.list("events", events, |line, event| line.raw(event));
+    line.field("next_seq", &next_seq);
+    line.field("head_seq", &head_seq);
+    line.close();
+    line.into_bytes()
+}
+
+fn closed_page(job: &mut ListJob, archive: &Archive) -> Result<(), Refusal> {
+    let Some(cache) = &archive.cache else { return Ok(()) };
+    let wanted = job.ask.limit.saturating_sub(job.rows.len()) + 1;
+    let mut last = None;
+    for (at, found) in cache.closed_after(job.ask.after.as_deref(), PAGE_CLOSED_MAX + 1).enumerate() {
+        if at == PAGE_CLOSED_MAX || job.closed.len() >= wanted {
+            job.closed_through = last;
+            return Ok(());
+        }
+        let (id, head) = found.map_err(|error| unreadable(error.to_string()))?;
+        let slot = Slot::from_head(&head).map_err(unreadable)?;
+        if job.ask.matches(&slot.c) {
+            job.closed.push(slot.c);
+        }
+        last = Some(Arc::from(id.as_str()));
+    }
+    Ok(())
+}
+
+/// A log that cannot be read is a failure; the caller hears that the outcome is not known.
+fn unreadable(text: String) -> Refusal {
+    tracing::error!(text, "the log could not be read");
+    Refusal::LogFailed
+}

@@ -1,0 +1,414 @@
+//! One decision as the log keeps it: a line of JSON that holds everything a replay needs.
+//!
+//! An event's `data` stands in the line exactly as it is published, so that what the wire carried
+//! can be read back years later without asking any configuration.
+
+use std::ops::Range;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::line::Line;
+use super::port::{Recorded, RecordedBody, RecordedEvent};
+use super::state::write_after;
+use crate::domain::config::{ConfigEvent, Settings};
+use crate::domain::conversation::{self, Note, Stamp};
+use crate::domain::event::{Event, Kind};
+use crate::domain::words::CONFIG_ID;
+use crate::domain::{By, Config, Conversation, ConversationId, Name, Text, Time};
+
+/// Bytes of a usual line: reserved at once, so that writing it grows nothing.
+const LINE_BYTES_USUAL: usize = 2048;
+
+/// What is recorded of a command besides its events.
+#[derive(Debug, Clone, Copy)]
+#[allow(missing_docs)]
+pub struct Cause<'a> {
+    pub by: &'a By,
+    pub at: Time,
+    pub verb: &'a str,
+    pub command_id: Option<&'a Text>,
+    pub digest: Option<u64>,
+    pub body: Option<&'a RecordedBody>,
+    pub traceparent: Option<&'a Text>,
+}
+
+/// A line being written, event by event.
+pub struct Writer {
+    line: Line,
+    events: Vec<RecordedEvent>,
+}
+
+impl Writer {
+    /// Begins the line of a decision whose first event is `seq`.
+    pub fn begin(seq: u64, conversation: &str, cause: &Cause<'_>) -> Writer {
+        let mut line = Line::with_capacity(LINE_BYTES_USUAL);
+        line.open();
+        line.field("seq", &seq);
+        line.field("at", &cause.at);
+        line.field("conversation", conversation);
+        line.field("by", cause.by);
+        line.key("command");
+        write_command(&mut line, cause);
+        if let Some(traceparent) = cause.traceparent {
+            line.field("traceparent", traceparent);
+        }
+        Writer { line, events: Vec::with_capacity(4) }
+    }
+
+    /// Adds who is told of it.
+    pub fn told(&mut self, channel: &Name, inbox: &[Name], standby: &[Name]) {
+        self.line.field("channel", channel);
+        self.line.field("inbox", inbox);
+        self.line.field("standby", standby);
+    }
+
+    /// Adds the mark of the configuration file that was applied.
+    pub fn file(&mut self, digest: &str) {
+        self.line.field("file", digest);
+    }
+
+    /// Adds an event of a conversation, which is `c` after it.
+    pub fn event(&mut self, event: &Event, c: &Conversation, settings: &Settings, cause: &Cause<'_>) {
+        self.event_of(event.kind().full_name(), c.seq, |line| {
+            line.field("version", &c.version);
+            line.field("epoch", &c.epoch);
+            line.field("session", &c.session);
+            line.field("command_id", &cause.command_id);
+            line.field("by", cause.by);
+            line.field("last_activity_at", &c.last_activity_at);
+            line.field("last_message_id", &c.last_message_id);
+            line.key("conversation");
+            write_after(line, c, settings);
+            write_own(line, event);
+        });
+    }
+
+    /// Adds an event of the configuration.
+    pub fn config_event(&mut self, event: &ConfigEvent, seq: u64, version: u64, cause: &Cause<'_>) {
+        self.event_of(event.full_name(), seq, |line| {
+            line.field("version", &version);
+            line.field("command_id", &cause.command_id);
+            line.field("by", cause.by);
+            let own = serde_json::to_vec(event).expect("our values are JSON");
+            line.raw(b",");
+            line.raw(&own[1..own.len() - 1]);
+        });
+    }
+
+    fn event_of(&mut self, full_name: &'static str, seq: u64, write: impl FnOnce(&mut Line)) {
+        if self.events.is_empty() {
+            self.line.key("events");
+            self.line.raw(b"[");
+        } else {
+            self.line.raw(b",");
+        }
+        self.line.open();
+        self.line.field("type", full_name);
+        self.line.key("data");
+        let start = self.line.len();
+        self.line.open();
+        self.line.field("seq", &seq);
+        write(&mut self.line);
+        self.line.close();
+        self.events.push(RecordedEvent { seq, full_name, data: start..self.line.len() });
+        self.line.close();
+    }
+
+    /// Ends the line: its bytes, its personal values, its events.
+    pub fn finish(mut self) -> (Vec<u8>, Vec<Range<u32>>, Vec<RecordedEvent>) {
+        if !self.events.is_empty() {
+            self.line.raw(b"]");
+        }
+        self.line.close();
+        let (bytes, personal) = self.line.into_parts();
+        (bytes, personal, self.events)
+    }
+}
+
+/// A line for activity between events: it takes no `seq`, and bears that of the next event.
+pub fn note_line(next_seq: u64, at: Time, id: &ConversationId, note: &Note) -> (Vec<u8>, Vec<Range<u32>>) {
+    let mut line = Line::with_capacity(256);
+    line.open();
+    line.field("seq", &next_seq);
+    line.field("at", &at);
+    line.field("conversation", id);
+    line.key("note");
+    line.open();
+    line.personal("user", &note.user);
+    line.field("last_activity_at", &note.last_activity_at);
+    line.field("last_message_id", &note.last_message_id);
+    line.close();
+    line.close();
+    line.into_parts()
+}
+
+fn write_command(line: &mut Line, cause: &Cause<'_>) {
+    line.open();
+    line.field("verb", cause.verb);
+    if let Some(id) = cause.command_id {
+        line.field("id", id);
+    }
+    if let Some(digest) = cause.digest {
+        line.field("digest", &format_args!("{digest:016x}"));
+    }
+    if let Some(body) = cause.body {
+        line.key("body");
+        line.open();
+        for (key, value) in &body.plain {
+            line.field(key, value);
+        }
+        for (key, value) in &body.personal {
+            line.personal(key, value);
+        }
+        line.close();
+    }
+    line.close();
+}
+
+/// The fields that an event has of its own.
+fn write_own(line: &mut Line, event: &Event) {
+    match event {
+        Event::Started(e) => {
+            line.personal("metadata", &e.metadata);
+            line.field("continued_from", &e.continued_from);
+        }
+        Event::Reopened(e) => {
+            line.personal("metadata", &e.metadata);
+            line.field("continued_from", &e.continued_from);
+        }
+        Event::Assigned(e) => {
+            line.field("to", &e.to);
+            line.field("cause", &e.cause);
+            line.personal("metadata", &e.metadata);
+        }
+        Event::Passed(e) => {
+            line.field("from", &e.from);
+            line.field("to", &e.to);
+            line.field("cause", &e.cause);
+            line.personal("reason", &e.reason);
+            line.personal("metadata", &e.metadata);
+        }
+        Event::Offered(e) => {
+            line.field("from", &e.from);
+            line.field("to", &e.to);
+            line.field("expires_at", &e.expires_at);
+            line.personal("reason", &e.reason);
+            line.personal("metadata", &e.metadata);
+        }
+        Event::OfferWithdrawn(e) => {
+            line.field("to", &e.to);
+            line.field("cause", &e.cause);
+            line.personal("reason", &e.reason);
+        }
+        Event::Accepted(e) => {
+            line.field("from", &e.from);
+            line.field("to", &e.to);
+            line.personal("metadata", &e.metadata);
+        }
+        Event::Released(e) => {
+            line.field("from", &e.from);
+            line.field("cause", &e.cause);
+            line.personal("reason", &e.reason);
+            line.personal("metadata", &e.metadata);
+        }
+        Event::EndRequested(e) => {
+            line.field("cause", &e.cause);
+            line.personal("reason", &e.reason);
+            line.field("on_end", &e.on_end);
+            line.field("deadline", &e.deadline);
+            line.field("last_message_id", &e.last_message_id);
+        }
+        Event::Closed(e) => {
+            line.field("cause", &e.cause);
+            line.field("last_message_id", &e.last_message_id);
+            line.field("duration_ms", &e.duration_ms);
+        }
+    }
+}
+
+/// A line, read back.
+#[derive(Debug, Deserialize)]
+#[allow(missing_docs)]
+pub struct Entry<'a> {
+    pub seq: u64,
+    pub at: Time,
+    #[serde(borrow)]
+    pub conversation: std::borrow::Cow<'a, str>,
+    pub by: Option<By>,
+    #[serde(borrow)]
+    pub command: Option<EntryCommand<'a>>,
+    pub traceparent: Option<Text>,
+    pub channel: Option<Name>,
+    #[serde(default)]
+    pub inbox: Vec<Name>,
+    #[serde(default)]
+    pub standby: Vec<Name>,
+    pub file: Option<String>,
+    pub note: Option<Note>,
+    #[serde(borrow, default)]
+    pub events: Vec<EntryEvent<'a>>,
+}
+
+/// The command of a line.
+#[derive(Debug, Deserialize)]
+#[allow(missing_docs)]
+pub struct EntryCommand<'a> {
+    pub verb: String,
+    pub id: Option<Text>,
+    pub digest: Option<String>,
+    #[serde(borrow)]
+    pub body: Option<&'a RawValue>,
+}
+
+/// An event of a line.
+#[derive(Debug, Deserialize)]
+#[allow(missing_docs)]
+pub struct EntryEvent<'a> {
+    #[serde(rename = "type", borrow)]
+    pub full_name: std::borrow::Cow<'a, str>,
+    #[serde(borrow)]
+    pub data: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    seq: u64,
+    by: By,
+    last_activity_at: Time,
+    last_message_id: Option<Text>,
+    conversation: AfterEvent,
+}
+
+#[derive(Deserialize)]
+struct AfterEvent {
+    channel: Name,
+    user: Option<Text>,
+}
+
+impl<'a> Entry<'a> {
+    /// Reads a line of the log.
+    pub fn parse(line: &'a [u8]) -> Result<Entry<'a>, String> {
+        serde_json::from_slice(line).map_err(|error| format!("expected an entry of the log: {error}"))
+    }
+
+    /// Whether it is about the configuration.
+    pub fn is_config(&self) -> bool {
+        self.conversation == CONFIG_ID
+    }
+
+    /// The digest by which a repeat of the command is told from another command.
+    pub fn digest(&self) -> Option<u64> {
+        let digest = self.command.as_ref()?.digest.as_ref()?;
+        u64::from_str_radix(digest, 16).ok()
+    }
+
+    /// The kinds of its events.
+    pub fn kinds(&self) -> impl Iterator<Item = Kind> {
+        self.events.iter().filter_map(|event| Kind::from_full_name(&event.full_name))
+    }
+
+    /// Its events: their seq and full name.
+    pub fn names(&self) -> Result<Vec<(u64, &'static str)>, String> {
+        let name = |(at, event): (usize, &EntryEvent<'_>)| {
+            let full_name = known_name(&event.full_name).ok_or_else(|| unknown(&event.full_name, self.seq))?;
+            Ok((self.seq + at as u64, full_name))
+        };
+        self.events.iter().enumerate().map(name).collect()
+    }
+
+    /// Folds its events, or its note, into the conversation.
+    pub fn fold(&self, state: &mut Option<Conversation>) -> Result<(), String> {
+        if let (Some(note), Some(c)) = (&self.note, state.as_mut()) {
+            c.note(note);
+        }
+        if self.events.is_empty() {
+            return Ok(());
+        }
+        let id = ConversationId::parse(&self.conversation).map_err(|bad| bad.to_string())?;
+        for entry_event in &self.events {
+            let data = entry_event.data.get();
+            let kind = Kind::from_full_name(&entry_event.full_name)
+                .ok_or_else(|| unknown(&entry_event.full_name, self.seq))?;
+            let wrong = |error| format!("expected the data of {} at seq {}: {error}", entry_event.full_name, self.seq);
+            let event = Event::from_data(kind, data).map_err(wrong)?;
+            let envelope: Envelope = serde_json::from_str(data).map_err(wrong)?;
+            if state.is_none() && kind != Kind::Started {
+                return Err(format!(
+                    "expected {} to begin with conversation.started, got {} at seq {}",
+                    id, entry_event.full_name, self.seq
+                ));
+            }
+            let stamp = Stamp {
+                seq: envelope.seq,
+                at: self.at,
+                by: &envelope.by,
+                user: envelope.conversation.user.as_ref(),
+                last_activity_at: envelope.last_activity_at,
+                last_message_id: envelope.last_message_id.as_ref(),
+            };
+            let channel = &envelope.conversation.channel;
+            let c = state.get_or_insert_with(|| Conversation::unborn(&id, channel, self.at));
+            conversation::evolve(c, &event, &stamp);
+        }
+        Ok(())
+    }
+
+    /// Folds its events into the configuration.
+    pub fn fold_config(&self, config: &mut Config) -> Result<(), String> {
+        for (at, entry_event) in self.events.iter().enumerate() {
+            let event = ConfigEvent::from_data(&entry_event.full_name, entry_event.data.get())
+                .map_err(|error| {
+                    format!("expected the data of {} at seq {}: {error}", entry_event.full_name, self.seq)
+                })?
+                .ok_or_else(|| unknown(&entry_event.full_name, self.seq))?;
+            config.evolve(&event, self.seq + at as u64, self.at);
+        }
+        Ok(())
+    }
+
+    /// What is published of it, for publication after a crash; none where nothing is.
+    pub fn recorded(&self, line: &'a [u8], hash: [u8; 32]) -> Result<Option<Recorded>, String> {
+        if self.events.is_empty() {
+            return Ok(None);
+        }
+        let mut events = Vec::with_capacity(self.events.len());
+        for ((seq, full_name), entry_event) in self.names()?.into_iter().zip(&self.events) {
+            let text = entry_event.data.get();
+            let start = text.as_ptr() as usize - line.as_ptr() as usize;
+            events.push(RecordedEvent { seq, full_name, data: start..start + text.len() });
+        }
+        Ok(Some(Recorded {
+            conversation: self.conversation.as_ref().into(),
+            channel: self.channel.clone(),
+            at: self.at,
+            traceparent: self.traceparent.clone(),
+            inbox: self.inbox.clone(),
+            standby: self.standby.clone(),
+            line: line.to_vec(),
+            events,
+            hash,
+        }))
+    }
+}
+
+fn unknown(full_name: &str, seq: u64) -> String {
+    format!(
+        "event {full_name} at seq {seq} is not known to this version: use the version that wrote it, or a later one"
+    )
+}
+
+const CONFIG_NAMES: [&str; 7] = [
+    "switchboard.settings.changed",
+    "switchboard.integration.registered",
+    "switchboard.integration.changed",
+    "switchboard.integration.removed",
+    "switchboard.channel.registered",
+    "switchboard.channel.changed",
+    "switchboard.channel.removed",
+];
+
+fn known_name(full_name: &str) -> Option<&'static str> {
+    let config = CONFIG_NAMES.into_iter().find(|name| *name == full_name);
+    config.or_else(|| Kind::from_full_name(full_name).map(Kind::full_name))
+}

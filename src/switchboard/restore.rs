@@ -1,0 +1,183 @@
+//! A start: the states that the cache keeps, and the tail of the log on top of them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::core::{ConfigHead, Kept, Restored, Save};
+use super::fingerprint::of_command_id;
+use super::past::config_now;
+use super::record::Entry;
+use super::slot::Slot;
+use crate::domain::conversation::Status;
+use crate::domain::words::CONFIG_ID;
+use crate::domain::{Config, ConversationId, Time};
+use crate::log::{self, Cache, Place, Reader};
+
+/// Conversations kept in memory before they are handed to the cache, while a long log is read.
+const CHANGED_MAX: usize = 100_000;
+
+/// Reads what the switchboard was when it stopped. `through` is the frame up to which the cache holds everything.
+/// `progress` hears the number of each frame read.
+pub fn restore(
+    reader: &Reader,
+    cache: &Cache,
+    through: Option<u64>,
+    mut progress: impl FnMut(u64),
+) -> Result<Restored, String> {
+    let head = reader.head();
+    let mut tail = Tail { cache, slots: HashMap::new(), config: Kept::default() };
+    if through.is_some() {
+        tail.read_cache(reader)?;
+    }
+    for frame in reader.frames(through.unwrap_or(0) + 1) {
+        let frame = frame.map_err(|fault| fault.to_string())?;
+        for entry in &frame.entries {
+            tail.take(frame.header.frame, entry)?;
+        }
+        if tail.slots.len() >= CHANGED_MAX {
+            tail.keep_closed(frame.header.frame, reader)?;
+        }
+        progress(frame.header.frame);
+    }
+    Ok(Restored {
+        config: tail.config,
+        slots: tail.slots.into_values().collect(),
+        next_seq: head.next_seq,
+        last_at: Time(head.last_at),
+        durable_frame: head.frames,
+    })
+}
+
+struct Tail<'a> {
+    cache: &'a Cache,
+    slots: HashMap<ConversationId, Slot>,
+    config: Kept,
+}
+
+impl Tail<'_> {
+    fn read_cache(&mut self, reader: &Reader) -> Result<(), String> {
+        for found in self.cache.scan_open() {
+            let (id, head) = found.map_err(|error| error.to_string())?;
+            if id == CONFIG_ID {
+                let head: ConfigHead = serde_json::from_slice(&head).map_err(|error| error.to_string())?;
+                self.config.config = Arc::new(config_now(reader, &head.frames)?);
+                self.config.file = head.file;
+                for frame in &head.frames {
+                    self.remember_puts(reader, *frame)?;
+                }
+                self.config.frames = head.frames;
+                continue;
+            }
+            let slot = Slot::from_head(&head)?;
+            self.slots.insert(slot.c.id.clone(), slot);
+        }
+        Ok(())
+    }
+
+    fn remember_puts(&mut self, reader: &Reader, frame: u64) -> Result<(), String> {
+        let Some(frame) = reader.frame(frame).map_err(|fault| fault.to_string())? else { return Ok(()) };
+        for entry in &frame.entries {
+            let line = Entry::parse(&entry.line)?;
+            if line.is_config() {
+                remember_put(&mut self.config, &line)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, frame: u64, entry: &log::Entry) -> Result<(), String> {
+        let line = Entry::parse(&entry.line)?;
+        if line.is_config() {
+            return self.take_config(frame, &line);
+        }
+        let id = ConversationId::parse(&line.conversation).map_err(|bad| bad.to_string())?;
+        if !self.slots.contains_key(&id) {
+            if let Some((_, head)) = self.cache.get(id.as_str()).map_err(|error| error.to_string())? {
+                self.slots.insert(id.clone(), Slot::from_head(&head)?);
+            }
+        }
+        let slot = self.slots.remove(&id);
+        // The cache may be newer than the frame up to which it is whole.
+        if slot.as_ref().is_some_and(|slot| {
+            slot.frames.last() > Some(&frame) || (slot.frames.last() == Some(&frame) && !slot.is_dirty)
+        }) {
+            self.slots.extend(slot.map(|slot| (id, slot)));
+            return Ok(());
+        }
+        let slot = fold(slot, &line)?;
+        if let Some(mut slot) = slot {
+            slot.is_in_frame(frame);
+            slot.is_dirty = true;
+            self.slots.insert(id, slot);
+        }
+        Ok(())
+    }
+
+    fn take_config(&mut self, frame: u64, line: &Entry<'_>) -> Result<(), String> {
+        if self.config.frames.last().is_some_and(|last| *last > frame) {
+            return Ok(());
+        }
+        let mut config = Config::clone(&self.config.config);
+        line.fold_config(&mut config)?;
+        self.config.config = Arc::new(config);
+        self.config.is_in_frame(frame);
+        if line.file.is_some() {
+            self.config.file.clone_from(&line.file);
+        }
+        remember_put(&mut self.config, line)
+    }
+
+    /// Lets closed conversations go to the cache, so that memory holds what is open and not what ever was.
+    fn keep_closed(&mut self, through: u64, reader: &Reader) -> Result<(), String> {
+        let mut save = Save { states: Vec::new(), through };
+        for slot in self.slots.values_mut().filter(|slot| slot.is_dirty) {
+            let place = if slot.c.status == Status::Closed { Place::Closed } else { Place::Open };
+            save.states.push((slot.c.id.text(), place, slot.to_head()));
+            slot.is_dirty = false;
+        }
+        save.states.push((CONFIG_ID.into(), Place::Open, self.config.to_head()));
+        keep(self.cache, &save, reader)?;
+        self.slots.retain(|_, slot| slot.c.status != Status::Closed);
+        Ok(())
+    }
+}
+
+/// Puts states into the cache.
+pub fn keep(cache: &Cache, save: &Save, reader: &Reader) -> Result<(), String> {
+    let states = save.states.iter().map(|(id, place, head)| (id.as_ref(), *place, head.as_slice()));
+    cache.put(states, save.through, reader).map_err(|error| error.to_string())
+}
+
+fn fold(slot: Option<Slot>, line: &Entry<'_>) -> Result<Option<Slot>, String> {
+    let (mut state, rest) = match slot {
+        Some(slot) => {
+            let (c, rest) = slot.split();
+            (Some(c), Some(rest))
+        }
+        None => (None, None),
+    };
+    let before = state.as_ref().map(|c| (c.session, c.closed.as_ref().map(|closed| closed.at)));
+    line.fold(&mut state)?;
+    let Some(c) = state else { return Ok(None) };
+    let mut slot = Slot::restored(c, rest);
+    if let Some((session, Some(closed_at))) = before {
+        if slot.c.session != session {
+            slot.ids.session_began(session, closed_at, line.at);
+        }
+    }
+    if let (Some(by), Some(command)) = (&line.by, &line.command) {
+        if let (Some(id), false) = (&command.id, line.events.is_empty()) {
+            let key = of_command_id(by, &line.conversation, id);
+            slot.ids.remember(key, line.digest().unwrap_or_default(), slot.c.session, line.seq, line.kinds());
+        }
+    }
+    Ok(Some(slot))
+}
+
+fn remember_put(kept: &mut Kept, line: &Entry<'_>) -> Result<(), String> {
+    let (Some(by), Some(command)) = (&line.by, &line.command) else { return Ok(()) };
+    let Some(id) = command.id.as_ref().filter(|_| !line.events.is_empty()) else { return Ok(()) };
+    let key = of_command_id(by, CONFIG_ID, id);
+    kept.remember(key, line.digest().unwrap_or_default(), line.names()?);
+    Ok(())
+}

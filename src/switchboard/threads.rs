@@ -1,0 +1,264 @@
+//! The plain threads: the owner of state, which decides and never blocks; the writer of the log,
+//! which blocks in fsync; and the keeper of the cache, for which nobody waits.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use super::core::{Core, Save, Saved};
+use super::gauges::Gauges;
+use super::group::{Group, Leaving, Written};
+use super::port::{Answer, Effect, ListJob, Request};
+use super::restore::keep;
+use crate::domain::{By, Refusal, Text, Time};
+use crate::log::{Cache, Log, LogError, Outcome, Reader, Room};
+use crate::switchboard::answer::{self, Facts};
+
+/// What the owner hears.
+enum Input {
+    Request(Box<Request>),
+    Ready(bool),
+    ClosedPage(Box<ListJob>),
+    ClosedPageFailed(By, Option<Text>),
+    Written(Written),
+    Saved,
+    SaveFailed,
+    Stop,
+}
+
+/// Tells the time; the only clock that the switchboard has.
+pub type Clock = Box<dyn Fn() -> Time + Send>;
+
+/// Takes the effects of one group, in order, on the writer's thread.
+pub type Outlet = Box<dyn FnMut(Vec<Effect>) + Send>;
+
+/// How the edge reaches the owner of state. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    inputs: SyncSender<Input>,
+}
+
+/// The threads of a running switchboard.
+pub struct Threads {
+    owner: JoinHandle<Core>,
+    writer: JoinHandle<Box<dyn Log>>,
+    keeper: JoinHandle<()>,
+}
+
+/// The wait between two looks where nothing falls due.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+impl Handle {
+    /// Hands a request over; gives it back where the queue is full or nobody is there any more. Never blocks.
+    pub fn request(&self, request: Request) -> Result<(), Request> {
+        match self.inputs.try_send(Input::Request(Box::new(request))) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(Input::Request(request)) | TrySendError::Disconnected(Input::Request(request))) => {
+                Err(*request)
+            }
+            Err(_) => unreachable!("what comes back is what was sent"),
+        }
+    }
+
+    /// Says whether the service is ready: timers rest while it is not.
+    pub fn ready(&self, ready: bool) {
+        let _ = self.inputs.send(Input::Ready(ready));
+    }
+
+    /// Hands back a page whose closed conversations were read.
+    pub fn closed_page(&self, job: Box<ListJob>) {
+        let _ = self.inputs.send(Input::ClosedPage(job));
+    }
+
+    /// Says that a page could not be read.
+    pub fn closed_page_failed(&self, by: By, reply: Option<Text>) {
+        let _ = self.inputs.send(Input::ClosedPageFailed(by, reply));
+    }
+
+    /// Takes no more requests, decides what waits, and lets the outlet run dry.
+    pub fn stop(&self) {
+        let _ = self.inputs.send(Input::Stop);
+    }
+}
+
+/// Starts the threads.
+pub fn start(
+    core: Core,
+    log: Box<dyn Log>,
+    cache: Cache,
+    gauges: Arc<Gauges>,
+    waiting_max: usize,
+    outlet: Outlet,
+    clock: Clock,
+) -> std::io::Result<(Handle, Threads)> {
+    let (inputs, heard) = sync_channel(waiting_max);
+    let (groups, to_write) = sync_channel(1);
+    let (saves, to_keep) = sync_channel(1);
+    let reader = log.reader();
+    let of_writer = inputs.clone();
+    let writer = Builder::new()
+        .name("writer".into())
+        .spawn(move || write_groups(log, &to_write, &of_writer, &gauges, outlet))?;
+    let of_keeper = inputs.clone();
+    let keeper =
+        Builder::new().name("keeper".into()).spawn(move || keep_states(&cache, &reader, &to_keep, &of_keeper))?;
+    let owner = Builder::new().name("owner".into()).spawn(move || own(core, &heard, &groups, &saves, &clock))?;
+    Ok((Handle { inputs }, Threads { owner, writer, keeper }))
+}
+
+impl Threads {
+    /// Waits until all is written and kept, and gives the log back to be closed.
+    pub fn join(self) -> std::thread::Result<Box<dyn Log>> {
+        self.owner.join()?;
+        self.keeper.join()?;
+        self.writer.join()
+    }
+}
+
+fn own(
+    mut core: Core,
+    heard: &Receiver<Input>,
+    groups: &SyncSender<Group>,
+    saves: &SyncSender<Save>,
+    clock: &Clock,
+) -> Core {
+    let mut is_stopping = false;
+    let mut writes = true;
+    loop {
+        let wait = wait(&core, clock());
+        match heard.recv_timeout(wait) {
+            Ok(input) => is_stopping |= hear(&mut core, input, clock),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return core,
+        }
+        while let Ok(input) = heard.try_recv() {
+            is_stopping |= hear(&mut core, input, clock);
+        }
+        core.step(clock());
+        if let Some(group) = core.take_group() {
+            match groups.try_send(group) {
+                Ok(()) => {}
+                Err(TrySendError::Full(group)) => core.put_back(group),
+                Err(TrySendError::Disconnected(_)) => writes = false,
+            }
+        }
+        if let Some(save) = core.take_save() {
+            // One round at a time is under way, so there is always room.
+            let _ = saves.try_send(save);
+        }
+        if !writes {
+            return core;
+        }
+        if is_stopping && core.is_idle() {
+            core.save_all();
+            if core.is_saved() {
+                return core;
+            }
+        }
+    }
+}
+
+fn wait(core: &Core, now: Time) -> Duration {
+    if core.has_work() {
+        return Duration::ZERO;
+    }
+    let until = core.next_look().map(|at| Duration::from_millis(at.ms_since(now)));
+    until.unwrap_or(LOOK_EVERY).min(LOOK_EVERY)
+}
+
+/// Takes one input in; true where it is the one to stop.
+fn hear(core: &mut Core, input: Input, clock: &Clock) -> bool {
+    match input {
+        Input::Request(request) => core.request(*request),
+        Input::Ready(ready) => core.ready(ready, clock()),
+        Input::ClosedPage(job) => core.closed_page(*job),
+        Input::ClosedPageFailed(by, reply) => core.closed_page_failed(by, reply),
+        Input::Written(written) => core.written(written),
+        Input::Saved => core.saved(Saved, clock()),
+        Input::SaveFailed => core.save_failed(),
+        Input::Stop => {
+            core.stop();
+            return true;
+        }
+    }
+    false
+}
+
+fn write_groups(
+    mut log: Box<dyn Log>,
+    to_write: &Receiver<Group>,
+    inputs: &SyncSender<Input>,
+    gauges: &Gauges,
+    mut outlet: Outlet,
+) -> Box<dyn Log> {
+    while let Ok(group) = to_write.recv() {
+        let positions = match append(log.as_mut(), &group, gauges) {
+            Ok(positions) => positions,
+            Err(error) => {
+                tracing::error!(%error, "the log could not be written: the service stops, and the outcome of what was under way is unknown");
+                gauges.log_failed.store(true, Ordering::Relaxed);
+                outlet(fail(group));
+                while let Ok(group) = to_write.try_recv() {
+                    outlet(fail(group));
+                }
+                return log;
+            }
+        };
+        let number = group.number;
+        let frames = group.owners.iter().cloned().zip(positions.iter().map(|(frame, _)| *frame)).collect();
+        if let Some(draft) = group.drafts.last() {
+            Gauges::set(&gauges.durable_through, draft.first_seq + u64::from(draft.events) - 1);
+            gauges.groups.fetch_add(1, Ordering::Relaxed);
+            gauges.decisions.fetch_add(group.drafts.len() as u64, Ordering::Relaxed);
+        }
+        let hashes: Vec<[u8; 32]> = positions.iter().map(|(_, hash)| *hash).collect();
+        outlet(group.into_effects(&hashes));
+        if inputs.send(Input::Written(Written { number, frames })).is_err() {
+            return log;
+        }
+    }
+    log
+}
+
+/// Appends the group's decisions; none is on stable storage unless all are.
+fn append(log: &mut dyn Log, group: &Group, gauges: &Gauges) -> Result<Vec<(u64, [u8; 32])>, LogError> {
+    gauges.storage_full.store(matches!(log.room(), Room::Full { .. }), Ordering::Relaxed);
+    if group.drafts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let outcomes = log.append(&group.drafts, gauges.published_through.load(Ordering::Relaxed))?;
+    let durable = outcomes.into_iter().map(|outcome| match outcome {
+        Outcome::Durable(position) => Ok((position.frame, position.hash)),
+        // With one owner of state nobody else can have been first, and a local log knows what it wrote.
+        Outcome::Conflict | Outcome::Unknown => Err(LogError::Stopped),
+    });
+    durable.collect()
+}
+
+/// What leaves of a group that could not be written: nothing but the word that its outcome is unknown.
+fn fail(group: Group) -> Vec<Effect> {
+    let body = answer::error_body(&Refusal::LogFailed, &Facts::default());
+    let answers = group.effects.into_iter().filter_map(|leaving| match leaving {
+        Leaving::Other(Effect::Answer(Answer { to, by, .. })) => {
+            Some(Effect::Answer(Answer { to, by, body: body.clone(), refusal: Some(Refusal::LogFailed) }))
+        }
+        _ => None,
+    });
+    answers.collect()
+}
+
+fn keep_states(cache: &Cache, reader: &Reader, to_keep: &Receiver<Save>, inputs: &SyncSender<Input>) {
+    while let Ok(save) = to_keep.recv() {
+        if let Err(error) = keep(cache, &save, reader) {
+            // Nothing is lost: the next start reads more of the log. What is closed stays in memory.
+            tracing::error!(error, "the cache could not be written");
+            let _ = inputs.send(Input::SaveFailed);
+            return;
+        }
+        if inputs.send(Input::Saved).is_err() {
+            return;
+        }
+    }
+}
