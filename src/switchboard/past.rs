@@ -31,19 +31,21 @@ pub struct Archive {
 
 /// What came of a question.
 #[derive(Debug)]
-pub enum Outcome {
-    /// An answer, where somebody waits for one.
-    Answer(Option<Answer>),
+pub enum ReadOutcome {
+    /// An answer.
+    Answer(Answer),
     /// A page to be handed back to the owner of state, which knows what is in memory.
     Closed(Box<ListJob>),
+    /// Nobody waits for an answer.
+    Nothing,
 }
 
 /// Reads what a question asks for.
-pub fn read(job: ReadJob, archive: &Archive) -> Outcome {
+pub fn read(job: ReadJob, archive: &Archive) -> ReadOutcome {
     let ReadJob { by, reply, read } = job;
     let (body, refusal) = match read {
         Read::Closed(mut job) => match closed_page(&mut job, archive) {
-            Ok(()) => return Outcome::Closed(job),
+            Ok(()) => return ReadOutcome::Closed(job),
             Err(refusal) => (answer::error_body(&refusal, &Facts::default()), Some(refusal)),
         },
         Read::Past(ask, frames) => match answer_past(&ask, &frames, archive) {
@@ -51,7 +53,10 @@ pub fn read(job: ReadJob, archive: &Archive) -> Outcome {
             Err(refusal) => (answer::error_body(&refusal, &Facts::default()), Some(refusal)),
         },
     };
-    Outcome::Answer(reply.map(|to| Answer { to, by, body, refusal }))
+    match reply {
+        Some(to) => ReadOutcome::Answer(Answer { to, by, body, refusal }),
+        None => ReadOutcome::Nothing,
+    }
 }
 
 /// The body of the answer to a question about the past.
@@ -84,19 +89,24 @@ pub fn answer_past(ask: &PastAsk, frames: &Frames, archive: &Archive) -> Result<
     }
 }
 
-/// Every decision with an event from `seq` on, for publication after a crash or a lost connection.
-pub fn recorded_from(reader: &Reader, seq: u64) -> impl Iterator<Item = Result<Recorded, String>> + use<> {
-    let first = reader.frame_of_seq(seq).map_err(|fault| fault.to_string());
-    let (frames, fault) = match first {
+/// Every decision with an event from `seq` on, up to `through`: for publication after a crash or a lost connection.
+pub fn recorded_from(
+    archive: &Archive,
+    seq: u64,
+    through: u64,
+) -> impl Iterator<Item = Result<Recorded, String>> + use<> {
+    let reader = &archive.reader;
+    let (frames, fault) = match reader.frame_of_seq(seq) {
         Ok(Some(frame)) => (Some(reader.frames(frame)), None),
         Ok(None) => (None, None),
-        Err(fault) => (None, Some(Err(fault))),
+        Err(fault) => (None, Some(Err(fault.to_string()))),
     };
     let entries = frames.into_iter().flatten().flat_map(|frame: Result<Frame, Fault>| match frame {
         Ok(frame) => frame.entries.into_iter().map(Ok).collect::<Vec<_>>(),
         Err(fault) => vec![Err(fault.to_string())],
     });
-    let recorded = entries.filter_map(move |entry| match entry {
+    let wanted = entries.take_while(move |entry| entry.as_ref().map_or(true, |entry| entry.first_seq <= through));
+    let recorded = wanted.filter_map(move |entry| match entry {
         Ok(entry) if entry.first_seq + u64::from(entry.events) <= seq => None,
         Ok(entry) => recorded(&entry).transpose(),
         Err(fault) => Some(Err(fault)),
