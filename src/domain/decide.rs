@@ -199,10 +199,10 @@ fn integration(c: &Conversation, command: &IntegrationCommand, scene: &Scene<'_>
         IntegrationCommand::Pass { to, reason, metadata } => {
             check_control(c, me)?;
             let (to, cause) = resolve(to, me, scene)?;
+            c.metadata.checked_merge(metadata)?;
             if to == me {
                 return Ok(Verdict::Unchanged);
             }
-            c.metadata.checked_merge(metadata)?;
             applied(pass(c, to, cause, reason.clone(), metadata.clone()))
         }
         IntegrationCommand::Offer { to, reason, expires_in_ms, metadata } => {
@@ -240,10 +240,10 @@ fn integration(c: &Conversation, command: &IntegrationCommand, scene: &Scene<'_>
             if !scene.config.enabled(me).is_some_and(|integration| integration.can_take) {
                 return Err(Refusal::NotAllowed("this integration may not take control: see can_take"));
             }
+            c.metadata.checked_merge(metadata)?;
             if c.is_owned_by(me) {
                 return Ok(Verdict::Unchanged);
             }
-            c.metadata.checked_merge(metadata)?;
             applied(pass(c, me, PassCause::Take, reason.clone(), metadata.clone()))
         }
         IntegrationCommand::Release { reason, metadata, last_message_id } => {
@@ -266,6 +266,7 @@ fn integration(c: &Conversation, command: &IntegrationCommand, scene: &Scene<'_>
 
 fn accept(c: &Conversation, me: &Name, metadata: &Patch) -> Result<Verdict, Refusal> {
     if c.owner_accepted && c.is_owned_by(me) {
+        c.metadata.checked_merge(metadata)?;
         return Ok(Verdict::Unchanged);
     }
     check_offered(c, me)?;
@@ -332,18 +333,21 @@ fn operator(c: &Conversation, command: &OperatorCommand, scene: &Scene<'_>) -> R
 
 // Time, and what the configuration took away
 
-/// Guarded by the state that it was set for: what is no longer so changes nothing.
+/// Guarded by the state that it was set for: what is no longer so, or not so yet, changes nothing.
 fn fell_due(c: &Conversation, due: Due, scene: &Scene<'_>) -> Verdict {
+    let is_past = |at: Time| at <= scene.now;
+    let deadline = c.end_requested.as_ref().and_then(|request| request.deadline);
+    let expiry = c.offer.as_ref().and_then(|offer| offer.expires_at);
     let events = match due {
         Due::Inactivity if c.status == Status::Open => {
             end_now(c, EndCause::Inactivity, ReleaseCause::Inactivity, None, None, scene)
         }
-        Due::Deadline if c.status == Status::Ending => {
+        Due::Deadline if c.status == Status::Ending && deadline.is_some_and(is_past) => {
             release(c, ReleaseCause::Deadline, None, Patch::default(), None, scene)
         }
-        Due::OfferExpiry => withdrawn(c, WithdrawCause::Expired, None).into_iter().collect(),
+        Due::OfferExpiry if expiry.is_some_and(is_past) => withdrawn(c, WithdrawCause::Expired, None).into_iter().collect(),
         Due::Removal => removal(c, scene),
-        Due::Inactivity | Due::Deadline => Vec::new(),
+        Due::Inactivity | Due::Deadline | Due::OfferExpiry => Vec::new(),
     };
     if events.is_empty() { Verdict::Unchanged } else { Verdict::Applied(events) }
 }

@@ -8,6 +8,7 @@ pub mod config;
 pub mod conversation;
 pub mod decide;
 pub mod event;
+pub mod invariants;
 pub mod metadata;
 pub mod refusal;
 pub mod timers;

@@ -126,7 +126,7 @@ fn is_token_char(c: char) -> bool {
 pub struct Time(pub u64);
 
 /// The last moment that can be written, in the year 9999.
-const TIME_MS_MAX: u64 = 253_402_207_200_999;
+const TIME_MS_MAX: u64 = 253_402_207_200_000;
 
 impl Time {
     /// The moment that `span` later it will be; the end of time where there is none.

@@ -247,8 +247,8 @@ impl Config {
         let Some(known) = self.channels.remove(name) else { return };
         // What applies to its conversations from now on is the common setting: a later start of the
         // count for other channels without settings of their own is the safe side, never early.
-        if known.value.settings.inactivity_timeout != self.settings.inactivity_timeout {
-            self.timeout_changed_at = at;
-        }
+        let is_same = known.value.settings.inactivity_timeout == self.settings.inactivity_timeout;
+        let since = if is_same { known.timeout_changed_at } else { at };
+        self.timeout_changed_at = self.timeout_changed_at.max(since);
     }
 }

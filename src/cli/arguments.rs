@@ -1,0 +1,214 @@
+//! The arguments as they are written: names, help, and which environment variable stands for which.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "switchboard",
+    version,
+    about = "Who holds a customer's conversation, decided by rules and kept in a log"
+)]
+#[command(after_help = "Every option also as an environment variable, such as SWITCHBOARD_NATS for --nats. \
+                  The NATS user, password and token only so: SWITCHBOARD_NATS_USER, _PASSWORD, _TOKEN.\n\
+                  Exit codes: 0, 1 for a fault, 64 for bad usage or configuration.")]
+pub struct Cli {
+    /// What is to be done.
+    #[command(subcommand)]
+    pub command: Arguments,
+}
+
+/// What is to be done, as written.
+#[derive(Debug, Subcommand)]
+#[allow(missing_docs)]
+pub enum Arguments {
+    /// Serve conversations over NATS
+    Serve(ServeArguments),
+    /// Show how a conversation stands, or stood, and what happened to it
+    Show(ShowArguments),
+    /// List conversations
+    List(ListArguments),
+    /// Replay recorded events: as they were published, as a timeline, or published elsewhere
+    Replay(ReplayArguments),
+    /// Overrule who holds control of a conversation
+    #[command(subcommand)]
+    Operator(OperatorArguments),
+}
+
+/// Where NATS is, and who asks.
+#[derive(Debug, Args)]
+#[allow(missing_docs)]
+pub struct NatsArguments {
+    /// NATS servers, with commas between
+    #[arg(long, value_name = "URL", env = "SWITCHBOARD_NATS", hide_env_values = true)]
+    pub nats: Option<String>,
+    /// File of NATS credentials
+    #[arg(long, value_name = "FILE", env = "SWITCHBOARD_CREDS")]
+    pub creds: Option<PathBuf>,
+    /// File with the seed of an nkey
+    #[arg(long, value_name = "FILE", env = "SWITCHBOARD_NKEY")]
+    pub nkey: Option<PathBuf>,
+    /// What the service's subjects begin with [default: switchboard]
+    #[arg(long, value_name = "P", env = "SWITCHBOARD_PREFIX")]
+    pub prefix: Option<String>,
+    /// What the subjects of answers to this program begin with [default: _INBOX, and with a NATS user _INBOX.<user>]
+    #[arg(long, value_name = "P", env = "SWITCHBOARD_INBOX_PREFIX")]
+    pub inbox_prefix: Option<String>,
+}
+
+/// Where the past is read from.
+#[derive(Debug, Args)]
+#[allow(missing_docs)]
+pub struct PlaceArguments {
+    #[command(flatten)]
+    pub nats: NatsArguments,
+    /// Data directory of a switchboard that does not run, instead of --nats
+    #[arg(long, value_name = "DIR", env = "SWITCHBOARD_DATA")]
+    pub data: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[allow(missing_docs)]
+pub struct ServeArguments {
+    #[command(flatten)]
+    pub nats: NatsArguments,
+    /// First token of subjects that answers may go to
+    #[arg(long, value_name = "P", env = "SWITCHBOARD_REPLY_PREFIX")]
+    pub reply_prefix: Option<String>,
+    /// Data directory, made where it is not there
+    #[arg(long, value_name = "DIR", env = "SWITCHBOARD_DATA")]
+    pub data: Option<PathBuf>,
+    /// Configuration file
+    #[arg(long, value_name = "FILE", env = "SWITCHBOARD_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Address for /healthz, /readyz and /metrics, such as 127.0.0.1:8080
+    #[arg(long, value_name = "ADDR", env = "SWITCHBOARD_HTTP")]
+    pub http: Option<String>,
+    /// What carries the events: core or jetstream [default: core]
+    #[arg(long, value_name = "core|jetstream", env = "SWITCHBOARD_EVENTS")]
+    pub events: Option<String>,
+    /// How many commands may wait [default: 16384]
+    #[arg(long, value_name = "N", env = "SWITCHBOARD_QUEUE")]
+    pub queue: Option<String>,
+    /// Form of diagnostics: text or json [default: text]
+    #[arg(long, value_name = "text|json", env = "SWITCHBOARD_LOG_FORMAT")]
+    pub log_format: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[allow(missing_docs)]
+pub struct ShowArguments {
+    /// Which conversation
+    #[arg(value_name = "CONVERSATION", env = "SWITCHBOARD_CONVERSATION")]
+    pub conversation: String,
+    /// As it was after the last whole decision then
+    #[arg(long, value_name = "SEQ|TIME", env = "SWITCHBOARD_AT")]
+    pub at: Option<String>,
+    /// For people or for programs: text or json [default: text]
+    #[arg(long, value_name = "text|json", env = "SWITCHBOARD_FORMAT")]
+    pub format: Option<String>,
+    #[command(flatten)]
+    pub place: PlaceArguments,
+}
+
+#[derive(Debug, Args)]
+#[allow(missing_docs)]
+pub struct ListArguments {
+    /// Only in these states: open, ending, closed, with commas between
+    #[arg(long, value_name = "S", env = "SWITCHBOARD_STATUS")]
+    pub status: Vec<String>,
+    /// Only those that this integration holds
+    #[arg(long, value_name = "X", env = "SWITCHBOARD_OWNER")]
+    pub owner: Option<String>,
+    /// Only those that nobody holds
+    #[arg(long, env = "SWITCHBOARD_UNOWNED")]
+    pub unowned: bool,
+    /// Only those that are offered to this integration
+    #[arg(long, value_name = "X", env = "SWITCHBOARD_OFFERED_TO")]
+    pub offered_to: Option<String>,
+    /// Only those of this channel
+    #[arg(long, value_name = "X", env = "SWITCHBOARD_CHANNEL")]
+    pub channel: Option<String>,
+    /// Only those that have waited so long for their end, such as 10m
+    #[arg(long, value_name = "DURATION", env = "SWITCHBOARD_WAITING")]
+    pub waiting: Option<String>,
+    /// Only those without activity for so long
+    #[arg(long, value_name = "DURATION", env = "SWITCHBOARD_IDLE")]
+    pub idle: Option<String>,
+    /// For people or for programs: text or json [default: text]
+    #[arg(long, value_name = "text|json", env = "SWITCHBOARD_FORMAT")]
+    pub format: Option<String>,
+    #[command(flatten)]
+    pub place: PlaceArguments,
+}
+
+#[derive(Debug, Args)]
+#[allow(missing_docs)]
+pub struct ReplayArguments {
+    /// The first event
+    #[arg(long, value_name = "SEQ|TIME", env = "SWITCHBOARD_FROM")]
+    pub from: Option<String>,
+    /// The last event
+    #[arg(long, value_name = "SEQ|TIME", env = "SWITCHBOARD_TO")]
+    pub to: Option<String>,
+    /// Only events of this conversation, or _config for those of the configuration
+    #[arg(long, value_name = "ID", env = "SWITCHBOARD_CONVERSATION")]
+    pub conversation: Option<String>,
+    /// Only events of this type, such as control.passed; may be given several times
+    #[arg(long = "type", value_name = "T", env = "SWITCHBOARD_TYPE")]
+    pub types: Vec<String>,
+    /// As published, one a line, or in words: ndjson or timeline [default: ndjson]
+    #[arg(long, value_name = "ndjson|timeline", env = "SWITCHBOARD_FORMAT")]
+    pub format: Option<String>,
+    /// Publish each event on NATS below PREFIX.event instead
+    #[arg(long, value_name = "PREFIX", env = "SWITCHBOARD_PUBLISH")]
+    pub publish: Option<String>,
+    /// As fast as it happened (1), so many times as fast, or max [default: max]
+    #[arg(long, value_name = "N|max", env = "SWITCHBOARD_SPEED")]
+    pub speed: Option<String>,
+    #[command(flatten)]
+    pub place: PlaceArguments,
+}
+
+/// What an operator can ask for, as written.
+#[derive(Debug, Subcommand)]
+#[allow(missing_docs)]
+pub enum OperatorArguments {
+    /// Give control to an integration, whoever holds it
+    Pass(PassArguments),
+    /// Take control from whoever holds it
+    Release(OverruleArguments),
+    /// End the session now
+    End(OverruleArguments),
+}
+
+#[derive(Debug, Args)]
+#[allow(missing_docs)]
+pub struct PassArguments {
+    /// The integration that is to hold control
+    #[arg(long, value_name = "X", env = "SWITCHBOARD_TO")]
+    pub to: Option<String>,
+    #[command(flatten)]
+    pub common: OverruleArguments,
+}
+
+#[derive(Debug, Args)]
+#[allow(missing_docs)]
+pub struct OverruleArguments {
+    /// Which conversation
+    #[arg(value_name = "CONVERSATION", env = "SWITCHBOARD_CONVERSATION")]
+    pub conversation: String,
+    /// Why, recorded with it
+    #[arg(long, value_name = "TEXT", env = "SWITCHBOARD_REASON")]
+    pub reason: Option<String>,
+    /// Name of the operator [default: the user of this system, or operator]
+    #[arg(long = "as", value_name = "NAME", env = "SWITCHBOARD_AS")]
+    pub operator: Option<String>,
+    /// The person behind it [default: the user of this system]
+    #[arg(long, value_name = "TEXT", env = "SWITCHBOARD_ACTOR")]
+    pub actor: Option<String>,
+    #[command(flatten)]
+    pub nats: NatsArguments,
+}

@@ -1,0 +1,309 @@
+//! From what was written to what is to be done; every fault is collected before any is told.
+
+use std::path::PathBuf;
+
+use clap::ArgMatches;
+use clap::parser::ValueSource;
+
+use super::arguments::{
+    Arguments, ListArguments, NatsArguments, OperatorArguments, OverruleArguments, PlaceArguments, ReplayArguments,
+    ServeArguments, ShowArguments,
+};
+use super::{Command, Events, ServeOptions};
+use crate::domain::Name;
+use crate::domain::words::CONFIG_ID;
+use crate::tools::config_file::ConfigFile;
+use crate::tools::list::ListOptions;
+use crate::tools::nats::{Access, Login};
+use crate::tools::operator::{OperatorOptions, Verb};
+use crate::tools::replay::{Output, ReplayOptions, Scope, overlap};
+use crate::tools::show::ShowOptions;
+use crate::tools::source::Place;
+use crate::tools::values;
+
+/// Commands that may wait where nothing else is said.
+const QUEUE_DEFAULT: usize = 16_384;
+/// Most commands that may be let wait: a million take gigabytes.
+const QUEUE_MAX: usize = 1_000_000;
+/// Longest actor that a command may carry, in bytes.
+const ACTOR_BYTES_MAX: usize = 128;
+
+const SERVER_MISSING: &str = "--nats: expected the URL of a NATS server, such as nats://localhost:4222, got none";
+
+/// Checks a command's arguments; all that is wrong with them, where something is.
+pub fn command(
+    arguments: Arguments,
+    matches: &ArgMatches,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Command, Vec<String>> {
+    let mut check = Check { matches, environment, faults: Vec::new() };
+    let command = match arguments {
+        Arguments::Serve(arguments) => check.serve(&arguments).map(|options| Command::Serve(Box::new(options))),
+        Arguments::Show(arguments) => check.show(&arguments).map(Command::Show),
+        Arguments::List(arguments) => check.list(&arguments).map(Command::List),
+        Arguments::Replay(arguments) => check.replay(&arguments).map(Command::Replay),
+        Arguments::Operator(arguments) => check.operator(&arguments).map(Command::Operator),
+    };
+    command.filter(|_| check.faults.is_empty()).ok_or(check.faults)
+}
+
+/// Collects faults while it reads. What cannot be read is none, and never used: a fault was noted.
+struct Check<'a> {
+    matches: &'a ArgMatches,
+    environment: &'a dyn Fn(&str) -> Option<String>,
+    faults: Vec<String>,
+}
+
+impl Check<'_> {
+    fn serve(&mut self, arguments: &ServeArguments) -> Option<ServeOptions> {
+        let access = self.access(&arguments.nats);
+        if arguments.nats.nats.is_none() {
+            self.fault(SERVER_MISSING);
+        }
+        if arguments.data.is_none() {
+            self.fault("--data: expected the directory that the log is kept in, got none");
+        }
+        let reply_prefix = self.value("--reply-prefix", &arguments.reply_prefix, reply_prefix);
+        let http = self.value("--http", &arguments.http, |text| {
+            text.parse().map_err(|_| format!("expected an address such as 127.0.0.1:8080, got {text:?}"))
+        });
+        let events = self.value("--events", &arguments.events, events).unwrap_or_default();
+        let queue = self.value("--queue", &arguments.queue, queue).unwrap_or(QUEUE_DEFAULT);
+        let log_format = self.value("--log-format", &arguments.log_format, values::text_or_json).unwrap_or_default();
+        let config = arguments.config.as_ref().and_then(|path| match ConfigFile::read(path) {
+            Ok(file) => Some(file),
+            Err(faults) => {
+                self.faults.extend(faults);
+                None
+            }
+        });
+        Some(ServeOptions {
+            access: access?,
+            reply_prefix: reply_prefix.unwrap_or_else(|| "_INBOX".into()),
+            data: arguments.data.clone()?,
+            config,
+            http,
+            events,
+            queue,
+            log_format,
+        })
+    }
+
+    fn show(&mut self, arguments: &ShowArguments) -> Option<ShowOptions> {
+        let id = self.value("CONVERSATION", &Some(arguments.conversation.clone()), values::conversation);
+        let at = self.value("--at", &arguments.at, values::moment);
+        let format = self.value("--format", &arguments.format, values::text_or_json).unwrap_or_default();
+        let place = self.place(&arguments.place, false);
+        Some(ShowOptions { place: place?, id: id?, at, format })
+    }
+
+    fn list(&mut self, arguments: &ListArguments) -> Option<ListOptions> {
+        let status = self.values("--status", &arguments.status, values::statuses).concat();
+        let owner = self.value("--owner", &arguments.owner, values::name);
+        let offered_to = self.value("--offered-to", &arguments.offered_to, values::name);
+        let channel = self.value("--channel", &arguments.channel, values::name);
+        let waiting_ms = self.value("--waiting", &arguments.waiting, values::span_ms);
+        let idle_ms = self.value("--idle", &arguments.idle, values::span_ms);
+        let format = self.value("--format", &arguments.format, values::text_or_json).unwrap_or_default();
+        if arguments.unowned && owner.is_some() {
+            self.fault("--owner and --unowned exclude each other: give one of them");
+        }
+        let owner = if arguments.unowned { Some(None) } else { owner.map(Some) };
+        let place = self.place(&arguments.place, false)?;
+        Some(ListOptions { place, status, owner, offered_to, channel, waiting_ms, idle_ms, format })
+    }
+
+    fn replay(&mut self, arguments: &ReplayArguments) -> Option<ReplayOptions> {
+        let from = self.value("--from", &arguments.from, values::moment);
+        let to = self.value("--to", &arguments.to, values::moment);
+        let scope = self.value("--conversation", &arguments.conversation, scope).unwrap_or(Scope::Everything);
+        let types = self.values("--type", &arguments.types, values::event_type);
+        let speed = self.value("--speed", &arguments.speed, values::speed).unwrap_or_default();
+        let place = self.place(&arguments.place, arguments.publish.is_some());
+        let output = self.output(arguments);
+        Some(ReplayOptions { place: place?, from, to, scope, types, output: output?, speed })
+    }
+
+    fn output(&mut self, arguments: &ReplayArguments) -> Option<Output> {
+        let format = self.value("--format", &arguments.format, |text| match text {
+            "ndjson" => Ok(Output::Ndjson),
+            "timeline" => Ok(Output::Timeline),
+            _ => Err(format!("expected ndjson or timeline, got {text:?}")),
+        });
+        if arguments.publish.is_none() {
+            return Some(format.unwrap_or(Output::Ndjson));
+        }
+        if self.is_written("format") {
+            self.fault("--publish and --format exclude each other: give one of them");
+        }
+        let nats = &arguments.place.nats;
+        if nats.nats.is_none() && arguments.place.data.is_some() {
+            self.fault("--publish: expected --nats URL too, the server to publish on, got none");
+        }
+        let prefix = self.value("--publish", &arguments.publish, values::prefix)?;
+        let access = self.access(nats)?;
+        if overlap(&prefix, &access.prefix) {
+            self.fault(&format!(
+                "--publish: expected a prefix apart from the service's own ({}), got {prefix}: old events would pass for news",
+                access.prefix
+            ));
+        }
+        Some(Output::Publish { access, prefix })
+    }
+
+    fn operator(&mut self, arguments: &OperatorArguments) -> Option<OperatorOptions> {
+        self.matches = self.matches.subcommand().map_or(self.matches, |(_, matches)| matches);
+        let (common, verb) = match arguments {
+            OperatorArguments::Pass(pass) => {
+                if pass.to.is_none() {
+                    self.fault("--to: expected the integration that is to hold control, got none");
+                }
+                (&pass.common, self.value("--to", &pass.to, values::name).map(|to| Verb::Pass { to }))
+            }
+            OperatorArguments::Release(common) => (common, Some(Verb::Release)),
+            OperatorArguments::End(common) => (common, Some(Verb::End)),
+        };
+        self.overrule(common, verb)
+    }
+
+    fn overrule(&mut self, arguments: &OverruleArguments, verb: Option<Verb>) -> Option<OperatorOptions> {
+        if arguments.nats.nats.is_none() {
+            self.fault(SERVER_MISSING);
+        }
+        let access = self.access(&arguments.nats);
+        let id = self.value("CONVERSATION", &Some(arguments.conversation.clone()), values::conversation);
+        let user = ["USER", "LOGNAME"].into_iter().find_map(|name| self.set(name));
+        let operator = match given(&arguments.operator) {
+            Some(_) => self.value("--as", &arguments.operator, values::name),
+            None => user.as_deref().and_then(|user| Name::parse(user).ok()).or_else(|| Name::parse("operator").ok()),
+        };
+        let actor = arguments.actor.clone().or(user).filter(|actor| !actor.is_empty());
+        if actor.as_ref().is_some_and(|actor| actor.len() > ACTOR_BYTES_MAX) {
+            self.fault(&format!("--actor: expected at most {ACTOR_BYTES_MAX} bytes, got more"));
+        }
+        let reason = given(&arguments.reason).map(str::to_owned);
+        Some(OperatorOptions { access: access?, operator: operator?, actor, verb: verb?, id: id?, reason })
+    }
+
+    /// Where to read from: of two places the one on the command line, and of two in the environment, where
+    /// they stand for the service, the one that can be asked while it runs.
+    fn place(&mut self, arguments: &PlaceArguments, both_allowed: bool) -> Option<Place> {
+        let directory = arguments.data.clone().map(Place::Directory);
+        match (arguments.nats.nats.is_some(), directory) {
+            (false, None) => {
+                self.fault("expected --nats URL, of a running switchboard, or --data DIR, of one that does not run, got neither");
+                self.access(&arguments.nats);
+                None
+            }
+            (false, directory) => directory,
+            (true, None) => self.access(&arguments.nats).map(Place::Nats),
+            (true, directory) => match (self.is_written("nats"), self.is_written("data")) {
+                (true, true) if !both_allowed => {
+                    self.fault("--nats and --data exclude each other: give one of them");
+                    None
+                }
+                (_, true) => directory,
+                (_, false) => self.access(&arguments.nats).map(Place::Nats),
+            },
+        }
+    }
+
+    fn access(&mut self, arguments: &NatsArguments) -> Option<Access> {
+        let servers = self.value("--nats", &arguments.nats, values::servers);
+        let prefix = self.value("--prefix", &arguments.prefix, values::prefix);
+        let inbox_prefix = self.value("--inbox-prefix", &arguments.inbox_prefix, values::inbox_prefix);
+        let login = self.login(arguments);
+        let own_inbox = match &login {
+            Some(Login::Password { user, .. }) if Name::parse(user).is_ok() => format!("_INBOX.{user}"),
+            _ => "_INBOX".into(),
+        };
+        Some(Access {
+            servers: servers?,
+            login: login?,
+            prefix: prefix.unwrap_or_else(|| "switchboard".into()),
+            inbox_prefix: inbox_prefix.unwrap_or(own_inbox),
+        })
+    }
+
+    fn login(&mut self, arguments: &NatsArguments) -> Option<Login> {
+        let file = |path: &Option<PathBuf>| path.clone().filter(|path| !path.as_os_str().is_empty());
+        let [user, password, token] =
+            ["SWITCHBOARD_NATS_USER", "SWITCHBOARD_NATS_PASSWORD", "SWITCHBOARD_NATS_TOKEN"].map(|name| self.set(name));
+        let mut logins = Vec::new();
+        logins.extend(file(&arguments.creds).map(|path| ("--creds", Login::Creds(path))));
+        logins.extend(file(&arguments.nkey).map(|path| ("--nkey", Login::Nkey(path))));
+        logins.extend(token.map(|token| ("SWITCHBOARD_NATS_TOKEN", Login::Token(token))));
+        match (user, password) {
+            (Some(user), Some(password)) => logins.push(("SWITCHBOARD_NATS_USER", Login::Password { user, password })),
+            (None, None) => {}
+            (Some(_), None) => {
+                self.fault("SWITCHBOARD_NATS_PASSWORD: expected a password beside SWITCHBOARD_NATS_USER, got none")
+            }
+            (None, Some(_)) => {
+                self.fault("SWITCHBOARD_NATS_USER: expected a user beside SWITCHBOARD_NATS_PASSWORD, got none")
+            }
+        }
+        if logins.len() > 1 {
+            let names: Vec<&str> = logins.iter().map(|(name, _)| *name).collect();
+            self.fault(&format!("expected one way to log in to NATS, got {}: leave one", names.join(" and ")));
+        }
+        Some(logins.pop().map_or(Login::None, |(_, login)| login))
+    }
+
+    fn value<T>(&mut self, name: &str, text: &Option<String>, read: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        match read(given(text)?) {
+            Ok(value) => Some(value),
+            Err(fault) => {
+                self.fault(&format!("{name}: {fault}"));
+                None
+            }
+        }
+    }
+
+    fn values<T>(&mut self, name: &str, texts: &[String], read: fn(&str) -> Result<T, String>) -> Vec<T> {
+        texts.iter().filter_map(|text| self.value(name, &Some(text.clone()), read)).collect()
+    }
+
+    /// The same fault is told once, however many options rest on what is wrong.
+    fn fault(&mut self, text: &str) {
+        if !self.faults.iter().any(|fault| fault == text) {
+            self.faults.push(text.to_owned());
+        }
+    }
+
+    /// Whether it stands on the command line, and not in the environment alone.
+    fn is_written(&self, id: &str) -> bool {
+        self.matches.value_source(id) == Some(ValueSource::CommandLine)
+    }
+
+    fn set(&self, name: &str) -> Option<String> {
+        (self.environment)(name).filter(|value| !value.is_empty())
+    }
+}
+
+/// An empty text stands for none, as an empty variable does.
+fn given(text: &Option<String>) -> Option<&str> {
+    text.as_deref().filter(|text| !text.is_empty())
+}
+
+fn reply_prefix(text: &str) -> Result<String, String> {
+    let is_token = !text.contains('.') && values::inbox_prefix(text).is_ok();
+    is_token.then(|| text.to_owned()).ok_or_else(|| format!("expected one token such as _INBOX, got {text:?}"))
+}
+
+fn events(text: &str) -> Result<Events, String> {
+    match text {
+        "core" => Ok(Events::Core),
+        "jetstream" => Ok(Events::Jetstream),
+        _ => Err(format!("expected core or jetstream, got {text:?}")),
+    }
+}
+
+fn queue(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|count| (1..=QUEUE_MAX).contains(count));
+    count.ok_or_else(|| format!("expected a whole number from 1 to {QUEUE_MAX}, got {text:?}"))
+}
+
+fn scope(text: &str) -> Result<Scope, String> {
+    if text == CONFIG_ID { Ok(Scope::Config) } else { values::conversation(text).map(Scope::Conversation) }
+}

@@ -1,0 +1,138 @@
+//! What command lines come to, and what is said of bad ones.
+
+use super::*;
+use crate::domain::Name;
+use crate::tools::nats::Login;
+use crate::tools::operator::Verb;
+use crate::tools::replay::{Output, Scope};
+use crate::tools::source::Place;
+use crate::tools::values::Speed;
+
+fn parse_in(line: &str, environment: &[(&str, &str)]) -> Result<Command, Stop> {
+    let words = std::iter::once("switchboard").chain(line.split_whitespace()).map(OsString::from);
+    let set = |name: &str| environment.iter().find(|(set, _)| *set == name).map(|(_, value)| (*value).to_owned());
+    super::parse(words, &set)
+}
+
+fn faults(line: &str) -> Vec<String> {
+    match parse_in(line, &[]) {
+        Err(Stop::Faults { faults, .. }) => faults,
+        other => panic!("expected faults of {line:?}, got {other:?}"),
+    }
+}
+
+#[test]
+fn serve_takes_its_defaults() {
+    let Ok(Command::Serve(options)) = parse_in("serve --nats nats://localhost:4222 --data d", &[]) else {
+        panic!("expected serve")
+    };
+    assert_eq!((options.queue, options.events, options.log_format), (16_384, Events::Core, TextOrJson::Text));
+    assert_eq!((options.access.prefix.as_str(), options.reply_prefix.as_str()), ("switchboard", "_INBOX"));
+    assert_eq!(options.access.inbox_prefix, "_INBOX");
+}
+
+#[test]
+fn everything_wrong_is_told_at_once() {
+    let told = faults("serve --queue 0 --http here --events tape --prefix a.*");
+    let named: Vec<&str> = told.iter().filter_map(|fault| fault.split(':').next()).collect();
+    assert_eq!(named, ["--prefix", "--nats", "--data", "--http", "--events", "--queue"]);
+}
+
+#[test]
+fn faults_of_the_configuration_stand_beside_those_of_the_arguments() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("switchboard.toml");
+    std::fs::write(&path, "[settings]\nreopen = 1\nno_such = 2\n").unwrap();
+    let told = faults(&format!("serve --nats nats://localhost --config {}", path.display()));
+    assert_eq!(told.iter().filter(|fault| fault.contains("switchboard.toml: ")).count(), 2, "{told:?}");
+    assert!(told.iter().any(|fault| fault.starts_with("--data: ")), "{told:?}");
+}
+
+#[test]
+fn bad_usage_exits_with_64_and_help_with_0() {
+    for line in ["", "nonsense", "show", "show c-1 --no-such", "show c-1 --at"] {
+        let stop = parse_in(line, &[]).unwrap_err();
+        let Stop::Parser(error) = &stop else { panic!("expected the parser to stop {line:?}") };
+        assert!(error.use_stderr(), "{line:?}");
+        assert_eq!(stop.tell(), 64, "{line:?}");
+    }
+    for line in ["--help", "--version", "replay --help"] {
+        let Err(Stop::Parser(error)) = parse_in(line, &[]) else { panic!("expected {line:?} to tell") };
+        assert!(!error.use_stderr(), "{line:?}");
+    }
+}
+
+#[test]
+fn a_place_is_a_server_or_a_directory() {
+    let Ok(Command::Show(options)) = parse_in("show c-1 --data d --at 1042", &[]) else { panic!("expected show") };
+    assert_eq!(options.place, Place::Directory("d".into()));
+    assert!(faults("show c-1")[0].contains("got neither"));
+    assert!(faults("show c-1 --nats nats://localhost --data d")[0].contains("exclude each other"));
+}
+
+#[test]
+fn a_replay_may_read_a_directory_and_publish_on_a_server() {
+    let line = "replay --data d --nats nats://localhost --publish trial --speed 60 --type control.passed";
+    let Ok(Command::Replay(options)) = parse_in(line, &[]) else { panic!("expected replay") };
+    assert_eq!(options.place, Place::Directory("d".into()));
+    assert!(matches!(&options.output, Output::Publish { prefix, .. } if prefix == "trial"));
+    assert_eq!((options.speed, options.types), (Speed::Times(60.0), vec!["switchboard.control.passed".to_owned()]));
+    assert!(faults("replay --data d --publish trial")[0].contains("--nats"));
+}
+
+#[test]
+fn a_replay_is_never_published_onto_the_service() {
+    for prefix in ["switchboard", "switchboard.trial"] {
+        let told = faults(&format!("replay --nats nats://localhost --publish {prefix}"));
+        assert!(told[0].contains("apart from the service's own"), "{told:?}");
+    }
+    let told = faults("replay --nats nats://localhost --prefix acme.board --publish acme");
+    assert!(told[0].contains("apart from the service's own"), "{told:?}");
+}
+
+#[test]
+fn the_events_of_the_configuration_have_a_name() {
+    let Ok(Command::Replay(options)) = parse_in("replay --data d --conversation _config", &[]) else {
+        panic!("expected replay")
+    };
+    assert_eq!(options.scope, Scope::Config);
+}
+
+#[test]
+fn secrets_stand_in_the_environment_and_name_the_inbox() {
+    let environment = [("SWITCHBOARD_NATS_USER", "alice"), ("SWITCHBOARD_NATS_PASSWORD", "secret")];
+    let Ok(Command::List(options)) = parse_in("list --nats nats://localhost", &environment) else {
+        panic!("expected list")
+    };
+    let Place::Nats(access) = options.place else { panic!("expected a server") };
+    assert_eq!(access.login, Login::Password { user: "alice".into(), password: "secret".into() });
+    assert_eq!(access.inbox_prefix, "_INBOX.alice");
+    assert!(!format!("{access:?}").contains("secret"));
+}
+
+#[test]
+fn one_way_to_log_in_is_enough() {
+    let environment = [("SWITCHBOARD_NATS_TOKEN", "t"), ("SWITCHBOARD_NATS_USER", "alice")];
+    let Err(Stop::Faults { faults, .. }) = parse_in("list --nats nats://localhost --creds f", &environment) else {
+        panic!("expected faults")
+    };
+    assert_eq!(faults.len(), 2, "{faults:?}");
+}
+
+#[test]
+fn an_operator_is_who_uses_the_system() {
+    let operator = |user: &str| match parse_in("operator end c-1 --nats nats://localhost", &[("USER", user)]) {
+        Ok(Command::Operator(options)) => (options.operator, options.actor),
+        other => panic!("expected operator, got {other:?}"),
+    };
+    assert_eq!(operator("alice"), (Name::parse("alice").unwrap(), Some("alice".into())));
+    assert_eq!(operator("al.ice"), (Name::parse("operator").unwrap(), Some("al.ice".into())));
+}
+
+#[test]
+fn a_pass_says_to_whom() {
+    let line = "operator pass c-1 --to agents --as ops --nats nats://localhost";
+    let Ok(Command::Operator(options)) = parse_in(line, &[]) else { panic!("expected operator") };
+    assert_eq!(options.verb, Verb::Pass { to: Name::parse("agents").unwrap() });
+    assert!(faults("operator pass c-1 --nats nats://localhost")[0].starts_with("--to: "));
+}

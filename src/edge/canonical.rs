@@ -1,0 +1,110 @@
+//! One canonical form of JSON: no space, keys in order, strings and numbers written one way.
+//!
+//! By it a repeat of a command is told from another command under the same id, whatever the
+//! sender's library did with spaces and the order of keys.
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// The canonical form of an object given as its fields.
+pub fn object(fields: &[(Cow<'_, str>, &RawValue)]) -> Vec<u8> {
+    let mut sorted: Vec<&(Cow<'_, str>, &RawValue)> = fields.iter().collect();
+    sorted.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    let mut out =
+        Vec::with_capacity(fields.iter().map(|(key, raw)| key.len() + raw.get().len() + 4).sum::<usize>() + 2);
+    out.push(b'{');
+    for (at, (key, raw)) in sorted.into_iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        write_json(key, &mut out);
+        out.push(b':');
+        write_raw(raw, &mut out);
+    }
+    out.push(b'}');
+    out
+}
+
+/// The canonical form of a value.
+pub fn value(value: &Value) -> Vec<u8> {
+    let mut out = Vec::new();
+    write_value(value, &mut out);
+    out
+}
+
+fn write_raw(raw: &RawValue, out: &mut Vec<u8>) {
+    let text = raw.get();
+    let is_plain = !text.contains('\\')
+        && (text.starts_with(['"', 't', 'f', 'n']) || text.bytes().all(|byte| byte.is_ascii_digit()));
+    if is_plain {
+        out.extend_from_slice(text.as_bytes());
+        return;
+    }
+    match serde_json::from_str(text) {
+        Ok(value) => write_value(&value, out),
+        // Nested deeper than a tree of values may be: told apart as it was written.
+        Err(_) => out.extend_from_slice(text.as_bytes()),
+    }
+}
+
+fn write_value(value: &Value, out: &mut Vec<u8>) {
+    match value {
+        Value::Array(items) => {
+            out.push(b'[');
+            for (at, item) in items.iter().enumerate() {
+                if at > 0 {
+                    out.push(b',');
+                }
+                write_value(item, out);
+            }
+            out.push(b']');
+        }
+        Value::Object(fields) => {
+            // Sorted here: whether the tree keeps its keys in order depends on the features of a library.
+            let mut keys: Vec<&String> = fields.keys().collect();
+            keys.sort_unstable();
+            out.push(b'{');
+            for (at, key) in keys.into_iter().enumerate() {
+                if at > 0 {
+                    out.push(b',');
+                }
+                write_json(key.as_str(), out);
+                out.push(b':');
+                write_value(&fields[key], out);
+            }
+            out.push(b'}');
+        }
+        scalar => write_json(scalar, out),
+    }
+}
+
+fn write_json<T: serde::Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, value).expect("keys and scalars are JSON");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edge::fields::Fields;
+
+    fn canonical(body: &str) -> String {
+        String::from_utf8(object(Fields::parse(body.as_bytes()).unwrap().all())).unwrap()
+    }
+
+    #[test]
+    fn space_and_order_make_no_difference() {
+        let one = canonical(r#"{"to":"bot","metadata":{"b":[1, 2.50],"a":"x\/y"},"reason":"\u00e9"}"#);
+        let other = canonical(" { \"reason\" : \"é\",\n\"metadata\":{\"a\":\"x/y\",\"b\":[1,2.5]}, \"to\":\"bot\" } ");
+        assert_eq!(one, other);
+        assert_eq!(one, r#"{"metadata":{"a":"x/y","b":[1,2.5]},"reason":"é","to":"bot"}"#);
+    }
+
+    #[test]
+    fn values_make_a_difference() {
+        assert_ne!(canonical(r#"{"to":"bot"}"#), canonical(r#"{"to":"bots"}"#));
+        assert_ne!(canonical(r#"{"content":[1,2]}"#), canonical(r#"{"content":[2,1]}"#));
+        assert_eq!(canonical(""), "{}");
+    }
+}

@@ -1,0 +1,225 @@
+//! The edge: NATS in and out, health and metrics over HTTP.
+//!
+//! Requests come in by [`service`], which checks their form ([`requests`], [`subjects`]) and hands
+//! them to the switchboard; what it hands out leaves by [`publisher`], in its order. Nothing is
+//! answered or published here of its own accord, except that a request is malformed or that there
+//! is no room for it.
+
+mod canonical;
+mod connection;
+mod discovery;
+mod fields;
+mod http;
+mod publisher;
+pub mod requests;
+mod service;
+mod stats;
+pub mod subjects;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_nats::ServerAddr;
+use tokio::sync::{mpsc, watch};
+
+pub use connection::Credentials;
+
+use crate::switchboard::past::Archive;
+use crate::switchboard::port::Effect;
+use crate::switchboard::{Gauges, Handle, Outlet};
+use discovery::Identity;
+use http::{Readiness, Reason, Shown};
+use publisher::Turn;
+use service::Service;
+use stats::Stats;
+
+/// Groups that may wait to be published: then the writer of the log waits, and commands with it.
+const GROUPS_WAITING_MAX: usize = 64;
+
+/// How the edge is asked to run.
+#[derive(Clone)]
+pub struct Options {
+    /// The NATS servers, any of which will do.
+    pub urls: Vec<ServerAddr>,
+    /// How the service makes itself known to them.
+    pub credentials: Credentials,
+    /// The first token, or tokens, of all subjects.
+    pub prefix: String,
+    /// With what the first token of a reply subject must begin.
+    pub reply_prefix: String,
+    /// Where health and metrics are served, if at all.
+    pub http: Option<SocketAddr>,
+}
+
+impl Options {
+    /// Below which the service hears answers to itself.
+    pub(crate) fn inbox_prefix(&self) -> String {
+        format!("{}.{}", self.reply_prefix, discovery::SERVICE)
+    }
+}
+
+/// Reads a list of servers with commas between them.
+pub fn parse_urls(text: &str) -> Result<Vec<ServerAddr>, String> {
+    let parse = |url: &str| match url.trim().parse::<ServerAddr>() {
+        Ok(url) if matches!(url.scheme(), "nats" | "tls") => Ok(url),
+        Ok(url) => {
+            Err(format!("expected a URL such as nats://127.0.0.1:4222 or tls://…, got the scheme {}", url.scheme()))
+        }
+        Err(_) => Err("expected a URL such as nats://127.0.0.1:4222, got something else".into()),
+    };
+    text.split(',').map(parse).collect()
+}
+
+/// What the edge needs of the layers below.
+pub struct Core {
+    /// The switchboard.
+    pub handle: Handle,
+    /// The past.
+    pub archive: Archive,
+    /// The log's id.
+    pub log_id: String,
+    /// The other end of the outlet.
+    pub effects: mpsc::Receiver<Vec<Effect>>,
+    /// The switchboard's figures; `published_through` is kept here.
+    pub gauges: Arc<Gauges>,
+}
+
+/// Why the edge cannot go on.
+#[derive(Debug)]
+#[allow(missing_docs)]
+pub enum EdgeError {
+    /// No connection could be made, and a repeat would not help.
+    Connect(Box<dyn std::error::Error + Send + Sync>),
+    /// A file with credentials could not be read.
+    Credentials { path: PathBuf, source: std::io::Error },
+    /// Another instance serves the same prefix.
+    Duplicate { prefix: String, other: String },
+    /// The address for health and metrics could not be taken.
+    Http { address: SocketAddr, source: std::io::Error },
+    /// Metrics could not be collected.
+    Metrics(String),
+    /// What is recorded could not be published.
+    Publication(String),
+    /// No thread could be started.
+    Thread(std::io::Error),
+}
+
+impl std::fmt::Display for EdgeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            EdgeError::Connect(_) => f.write_str("could not connect to NATS"),
+            EdgeError::Credentials { path, .. } => write!(f, "could not read the credentials in {}", path.display()),
+            EdgeError::Duplicate { prefix, other } => {
+                write!(f, "another switchboard serves prefix {prefix} ({other}): stop it or choose --prefix")
+            }
+            EdgeError::Http { address, .. } => {
+                write!(f, "could not serve health and metrics on {address}: choose another --http")
+            }
+            EdgeError::Metrics(text) => write!(f, "could not collect metrics: {text}"),
+            EdgeError::Publication(text) => f.write_str(text),
+            EdgeError::Thread(_) => f.write_str("could not start a thread for the connection"),
+        }
+    }
+}
+
+impl std::error::Error for EdgeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            EdgeError::Connect(source) => Some(source.as_ref()),
+            EdgeError::Credentials { source, .. } | EdgeError::Http { source, .. } | EdgeError::Thread(source) => {
+                Some(source)
+            }
+            EdgeError::Duplicate { .. } | EdgeError::Metrics(_) | EdgeError::Publication(_) => None,
+        }
+    }
+}
+
+impl EdgeError {
+    /// Whether trying again would end the same way.
+    fn is_final(&self) -> bool {
+        use async_nats::ConnectErrorKind::{Authentication, AuthorizationViolation, ServerParse};
+        match self {
+            EdgeError::Connect(source) => source
+                .downcast_ref::<async_nats::ConnectError>()
+                .is_some_and(|error| matches!(error.kind(), Authentication | AuthorizationViolation | ServerParse)),
+            _ => true,
+        }
+    }
+}
+
+/// The outlet for the switchboard, and the end from which the edge takes what comes out of it.
+pub fn outlet() -> (Outlet, mpsc::Receiver<Vec<Effect>>) {
+    let (sender, receiver) = mpsc::channel(GROUPS_WAITING_MAX);
+    let outlet = move |group| {
+        // Nobody takes it where the edge has failed: what is recorded is published at the next start.
+        let _ = sender.blocking_send(group);
+    };
+    (Box::new(outlet), receiver)
+}
+
+/// Serves until `shutdown` is there, then stops in good order: no more requests are taken, what was
+/// taken is decided and answered, what is recorded is published, and the server has confirmed it.
+pub async fn run(options: Options, core: Core, shutdown: impl Future<Output = ()>) -> Result<(), EdgeError> {
+    let metrics = http::install_metrics()?;
+    let stats = Arc::new(Stats::new());
+    let readiness = Arc::new(Readiness::new());
+    let pages = match options.http {
+        Some(address) => {
+            let shown = Shown { gauges: core.gauges.clone(), readiness: readiness.clone() };
+            Some(tokio::spawn(http::serve(http::bind(address).await?, metrics, shown)))
+        }
+        None => None,
+    };
+    let (turns, turned) = mpsc::channel(1);
+    let parts = publisher::Parts {
+        prefix: options.prefix.clone(),
+        log_id: core.log_id.clone(),
+        handle: core.handle.clone(),
+        archive: core.archive,
+        gauges: core.gauges,
+        stats: stats.clone(),
+    };
+    let publishing = publisher::run(parts, core.effects, turned);
+    let identity = Identity::new(&options.prefix, &core.log_id);
+    let service = Arc::new(Service { options, handle: core.handle, identity, stats, readiness });
+    let outcome = serve_and_stop(&service, turns, publishing, shutdown).await;
+    if let Some(pages) = pages {
+        pages.abort();
+    }
+    outcome
+}
+
+async fn serve_and_stop(
+    service: &Arc<Service>,
+    turns: mpsc::Sender<Turn>,
+    publishing: impl Future<Output = Result<(), String>> + Send + 'static,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), EdgeError> {
+    let (tell_stop, stop) = watch::channel(false);
+    let mut publishing = tokio::spawn(publishing);
+    let serving = service::serve(service, &turns, stop);
+    tokio::pin!(serving, shutdown);
+    let connection = loop {
+        tokio::select! {
+            served = &mut serving => break served,
+            // The switchboard closes the outlet by itself where the log has failed.
+            published = &mut publishing => return published_to_the_end(published),
+            () = &mut shutdown, if !*tell_stop.borrow() => {
+                service.readiness.set(Reason::Stopping, true);
+                tell_stop.send_replace(true);
+            }
+        }
+    };
+    service.handle.stop();
+    let published = published_to_the_end(publishing.await);
+    connection.and(published)
+}
+
+fn published_to_the_end(outcome: Result<Result<(), String>, tokio::task::JoinError>) -> Result<(), EdgeError> {
+    match outcome {
+        Ok(published) => published.map_err(EdgeError::Publication),
+        Err(panicked) => Err(EdgeError::Publication(format!("publication ended: {panicked}"))),
+    }
+}

@@ -1,0 +1,188 @@
+//! What is counted, for Prometheus and for the NATS service protocol.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
+
+use metrics::{Counter, counter};
+
+use super::subjects::Endpoint;
+use crate::domain::{By, Refusal, Role};
+
+/// All counters of the edge.
+#[derive(Debug)]
+pub struct Stats {
+    /// Requests whose reply subject is none that answers may go to.
+    pub dropped_replies: Counter,
+    /// Requests that the client library dropped because too many waited.
+    pub dropped_requests: Counter,
+    /// Answers that found no connection.
+    pub dropped_answers: Counter,
+    /// Events published.
+    pub events: Counter,
+    /// Copies of events published.
+    pub copies: Counter,
+    /// Messages relayed.
+    pub relays: Counter,
+    /// Refused commands told to those who watch.
+    pub rejections: Counter,
+    /// Connections made.
+    pub connections: Counter,
+    endpoints: [EndpointStats; 5],
+    began: Instant,
+}
+
+/// What is counted of one endpoint.
+#[derive(Debug)]
+pub struct EndpointStats {
+    /// Requests that came.
+    pub requests: AtomicU64,
+    /// Requests answered with an error.
+    pub errors: AtomicU64,
+    /// The last error: its status and code.
+    pub last_error: Mutex<String>,
+    /// Requests taken and not yet answered.
+    waiting: AtomicI64,
+    /// Moments of answers less moments of arrival, of all requests: with the waiting ones added, the time spent on all.
+    span_ns: AtomicI64,
+    requests_total: Counter,
+    answers_total: Counter,
+}
+
+impl Stats {
+    /// Counters from zero. The recorder of metrics must be installed before.
+    pub fn new() -> Stats {
+        describe();
+        Stats {
+            dropped_replies: counter!("switchboard_dropped_replies_total"),
+            dropped_requests: counter!("switchboard_dropped_requests_total"),
+            dropped_answers: counter!("switchboard_dropped_answers_total"),
+            events: counter!("switchboard_events_published_total"),
+            copies: counter!("switchboard_copies_published_total"),
+            relays: counter!("switchboard_messages_relayed_total"),
+            rejections: counter!("switchboard_rejections_published_total"),
+            connections: counter!("switchboard_connections_total"),
+            endpoints: Endpoint::ALL.map(EndpointStats::new),
+            began: Instant::now(),
+        }
+    }
+
+    /// What is counted of `endpoint`.
+    pub fn of(&self, endpoint: Endpoint) -> &EndpointStats {
+        &self.endpoints[endpoint as usize]
+    }
+
+    /// A request came.
+    pub fn came(&self, endpoint: Endpoint) {
+        let stats = self.of(endpoint);
+        stats.requests.fetch_add(1, Relaxed);
+        stats.requests_total.increment(1);
+    }
+
+    /// A request that waits for an answer was handed on.
+    pub fn taken(&self, endpoint: Endpoint) {
+        let stats = self.of(endpoint);
+        stats.waiting.fetch_add(1, Relaxed);
+        stats.span_ns.fetch_sub(self.now_ns(), Relaxed);
+    }
+
+    /// A request that was handed on is answered.
+    pub fn answered(&self, endpoint: Endpoint, refusal: Option<&Refusal>) {
+        let stats = self.of(endpoint);
+        stats.waiting.fetch_sub(1, Relaxed);
+        stats.span_ns.fetch_add(self.now_ns(), Relaxed);
+        match refusal {
+            Some(refusal) => self.refused(endpoint, refusal),
+            None => stats.answers_total.increment(1),
+        }
+    }
+
+    /// A request is answered with an error.
+    pub fn refused(&self, endpoint: Endpoint, refusal: &Refusal) {
+        let stats = self.of(endpoint);
+        stats.answers_total.increment(1);
+        stats.errors.fetch_add(1, Relaxed);
+        if let Ok(mut last) = stats.last_error.lock() {
+            *last = format!("{}:{}", refusal.status(), refusal.code());
+        }
+        counter!("switchboard_errors_total", "endpoint" => endpoint.name(), "code" => refusal.code()).increment(1);
+    }
+
+    /// Nanoseconds from arrival to answer, of all requests of `endpoint` together.
+    pub fn processing_ns(&self, endpoint: Endpoint) -> u64 {
+        let stats = self.of(endpoint);
+        let waiting = stats.waiting.load(Relaxed);
+        u64::try_from(stats.span_ns.load(Relaxed).wrapping_add(waiting.wrapping_mul(self.now_ns()))).unwrap_or(0)
+    }
+
+    fn now_ns(&self) -> i64 {
+        self.began.elapsed().as_nanos() as i64
+    }
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        Stats::new()
+    }
+}
+
+impl EndpointStats {
+    fn new(endpoint: Endpoint) -> EndpointStats {
+        EndpointStats {
+            requests: AtomicU64::new(0),
+            errors: AtomicU64::new(0),
+            last_error: Mutex::new(String::new()),
+            waiting: AtomicI64::new(0),
+            span_ns: AtomicI64::new(0),
+            requests_total: counter!("switchboard_requests_total", "endpoint" => endpoint.name()),
+            answers_total: counter!("switchboard_answers_total", "endpoint" => endpoint.name()),
+        }
+    }
+}
+
+/// The endpoint at which `by` asked: questions come from nobody by name.
+pub fn endpoint_of(by: &By) -> Endpoint {
+    match (by.role, &by.name) {
+        (Role::Channel, _) => Endpoint::Channel,
+        (Role::Integration, _) => Endpoint::Integration,
+        (_, Some(_)) => Endpoint::Operator,
+        (_, None) => Endpoint::Query,
+    }
+}
+
+fn describe() {
+    for (name, what) in [
+        ("switchboard_requests_total", "Requests that came, by endpoint"),
+        ("switchboard_answers_total", "Requests answered, by endpoint"),
+        ("switchboard_errors_total", "Requests answered with an error, by endpoint and code"),
+        ("switchboard_dropped_replies_total", "Requests dropped because their reply subject is not allowed"),
+        ("switchboard_dropped_requests_total", "Requests lost because too many waited to be read"),
+        ("switchboard_dropped_answers_total", "Answers lost because there was no connection"),
+        ("switchboard_events_published_total", "Events published, without their copies"),
+        ("switchboard_copies_published_total", "Copies of events published to inboxes and standbys"),
+        ("switchboard_messages_relayed_total", "Messages relayed between end users and owners"),
+        ("switchboard_rejections_published_total", "Refused commands published"),
+        ("switchboard_connections_total", "Connections made to NATS"),
+    ] {
+        metrics::describe_counter!(name, what);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processing_time_is_that_from_arrival_to_answer() {
+        let stats = Stats::new();
+        stats.taken(Endpoint::Channel);
+        std::thread::sleep(std::time::Duration::from_millis(2));
+        assert!(stats.processing_ns(Endpoint::Channel) >= 2_000_000);
+        stats.answered(Endpoint::Channel, Some(&Refusal::Busy));
+        let settled = stats.processing_ns(Endpoint::Channel);
+        std::thread::sleep(std::time::Duration::from_millis(2));
+        assert_eq!(stats.processing_ns(Endpoint::Channel), settled);
+        assert_eq!(stats.processing_ns(Endpoint::Query), 0);
+        assert_eq!(*stats.of(Endpoint::Channel).last_error.lock().unwrap(), "503:busy");
+    }
+}

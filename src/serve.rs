@@ -1,0 +1,185 @@
+//! The service put together: directory → log → state → threads → edge, and down again in the other order.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::sync::mpsc;
+
+use crate::domain::{By, Time};
+use crate::edge;
+use crate::log::{Cache, Directory, DiskLog, Log, LogError, Reader};
+use crate::switchboard::core::{Core, Restored};
+use crate::switchboard::fingerprint::Secret;
+use crate::switchboard::port::{Ask, PutAsk, Request};
+use crate::switchboard::restore::restore;
+use crate::switchboard::{self, Archive, Gauges, Handle};
+use crate::tools::config_file::ConfigFile;
+
+/// Groups of effects that may wait for publication before the writer of the log waits for it.
+const GROUPS_WAITING_MAX: usize = 64;
+
+/// How the service is to run.
+pub struct Options {
+    /// NATS, HTTP and the names on the wire.
+    pub edge: edge::Options,
+    /// The data directory.
+    pub data: PathBuf,
+    /// The configuration file, read and checked.
+    pub config: Option<ConfigFile>,
+    /// How many requests may wait.
+    pub queue: usize,
+}
+
+/// Why the service could not start, or ended other than asked to.
+#[derive(Debug)]
+pub enum ServeError {
+    /// The data directory or the log in it.
+    Log(LogError),
+    /// What the log or the cache holds cannot be read.
+    Restore(String),
+    /// The connection to NATS, or HTTP.
+    Edge(edge::EdgeError),
+    /// A thread could not be started, or panicked.
+    Thread(String),
+    /// The log could not be written any more.
+    LogFailed,
+}
+
+impl std::fmt::Display for ServeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ServeError::Log(error) => error.fmt(f),
+            ServeError::Restore(text) => write!(f, "the log could not be read: {text}"),
+            ServeError::Edge(error) => error.fmt(f),
+            ServeError::Thread(text) => f.write_str(text),
+            ServeError::LogFailed => f.write_str(
+                "the log could not be written: look at the disk, then start again; what was under way is settled by the log",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for ServeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            ServeError::Edge(error) => error.source(),
+            ServeError::Log(error) => error.source(),
+            _ => None,
+        }
+    }
+}
+
+impl From<LogError> for ServeError {
+    fn from(error: LogError) -> ServeError {
+        ServeError::Log(error)
+    }
+}
+
+/// Serves until `shutdown` is over, or until something breaks.
+pub async fn run(options: Options, shutdown: impl Future<Output = ()> + Send) -> Result<(), ServeError> {
+    let Opened { log, cache, restored, secret } = open(&options.data)?;
+    let reader = log.reader();
+    let gauges = Arc::new(Gauges::default());
+    start_counting(&gauges, &reader);
+    let log_id = reader.log_id().to_string();
+    let archive = Archive { reader, cache: Some(cache.clone()) };
+    let core = Core::new(secret, Box::new(cache.clone()), gauges.clone(), options.queue, restored);
+    let (outlet, effects) = mpsc::channel(GROUPS_WAITING_MAX);
+    // Where nobody takes effects any more the service is ending: what is recorded is published at the next start.
+    let outlet: switchboard::Outlet = Box::new(move |group| drop(outlet.blocking_send(group)));
+    let (handle, threads) = switchboard::start(core, log, cache.clone(), gauges.clone(), options.queue, outlet, Box::new(now))
+        .map_err(|error| ServeError::Thread(format!("could not start a thread: {error}")))?;
+    let reload = reload_on_hangup(handle.clone(), options.config.as_ref().map(|file| file.path.clone()));
+    if let Some(file) = options.config {
+        put_file(&handle, file);
+    }
+    let core = edge::Core { handle: handle.clone(), archive, log_id, effects, gauges: gauges.clone() };
+    let served = edge::run(options.edge, core, shutdown).await;
+    reload.abort();
+    handle.stop();
+    let log = tokio::task::spawn_blocking(move || threads.join())
+        .await
+        .map_err(|error| ServeError::Thread(error.to_string()))?
+        .map_err(|_| ServeError::Thread("a thread of the switchboard panicked".into()))?;
+    if gauges.log_failed.load(std::sync::atomic::Ordering::Relaxed) {
+        return Err(ServeError::LogFailed);
+    }
+    log.close(gauges.published_through.load(std::sync::atomic::Ordering::Relaxed))?;
+    cache.close()?;
+    served.map_err(ServeError::Edge)
+}
+
+struct Opened {
+    log: Box<dyn Log>,
+    cache: Cache,
+    restored: Restored,
+    secret: Secret,
+}
+
+fn open(data: &Path) -> Result<Opened, ServeError> {
+    let directory = Arc::new(Directory::open_or_create(data)?);
+    let secret = Secret(*directory.key());
+    let log = DiskLog::open(directory.clone())?;
+    let reader = log.reader();
+    let (cache, through) = Cache::open(directory, &reader)?;
+    let frames = reader.head().frames;
+    tracing::info!(log_id = %reader.log_id(), events = reader.head().next_seq - 1, tail = frames - through.unwrap_or(0), "log opened");
+    // Whatever is wrong with the cache, the log has it all.
+    let (cache, restored) = match restore(&reader, &cache, through, |_| {}) {
+        Ok(restored) => (cache, restored),
+        Err(why) if through.is_some() => {
+            tracing::warn!(why, "the cache does not fit the log and is built again from it");
+            let cache = cache.start_over()?;
+            let restored = restore(&reader, &cache, None, |_| {}).map_err(ServeError::Restore)?;
+            (cache, restored)
+        }
+        Err(why) => return Err(ServeError::Restore(why)),
+    };
+    Ok(Opened { log: Box::new(log), cache, restored, secret })
+}
+
+fn start_counting(gauges: &Gauges, reader: &Reader) {
+    let head = reader.head();
+    Gauges::set(&gauges.durable_through, head.next_seq - 1);
+    Gauges::set(&gauges.published_through, head.published_through);
+}
+
+/// The file is put like any other configuration, and changes nothing where it is the last one that was applied.
+fn put_file(handle: &Handle, file: ConfigFile) {
+    let ask = PutAsk {
+        document: Ok(file.document),
+        canonical: file.canonical,
+        expected_version: None,
+        command_id: None,
+        traceparent: None,
+        is_file: true,
+    };
+    let request = Request { by: By::config(), ask: Ask::Put(Box::new(ask)), reply: None };
+    if handle.request(request).is_err() {
+        tracing::error!("the configuration file was not applied: the queue is full; send SIGHUP again");
+    }
+}
+
+fn reload_on_hangup(handle: Handle, path: Option<PathBuf>) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(async move {
+        let Ok(mut hangup) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()) else { return };
+        while hangup.recv().await.is_some() {
+            match path.as_deref().map(ConfigFile::read) {
+                None => tracing::info!("SIGHUP: there is no configuration file to read (--config)"),
+                Some(Ok(file)) => {
+                    tracing::info!("SIGHUP: the configuration file is read again");
+                    put_file(&handle, file);
+                }
+                Some(Err(faults)) => {
+                    tracing::error!(faults = faults.join("; "), "SIGHUP: the configuration stays as it was");
+                }
+            }
+        }
+    })
+}
+
+fn now() -> Time {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Time(since.as_millis() as u64)
+}

@@ -1,0 +1,33 @@
+//! The commands of the command line besides `serve`: what an operator looks at, and what they may overrule.
+//!
+//! [`source`] reads the past from a running switchboard or from its data directory, with the same answers;
+//! [`timeline`] tells it in words. Everything that strangers wrote is made harmless before a terminal sees it.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::domain::Time;
+
+pub mod config_file;
+pub mod directory;
+pub mod failure;
+pub mod holding;
+pub mod list;
+pub mod nats;
+pub mod operator;
+pub mod past_event;
+pub mod phrases;
+pub mod replay;
+pub mod screen;
+pub mod show;
+pub mod source;
+pub mod state;
+pub mod table;
+pub mod timeline;
+pub mod values;
+pub mod words;
+
+/// What time it is for whoever looks.
+pub fn now() -> Time {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Time(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}

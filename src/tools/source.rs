@@ -1,0 +1,303 @@
+//! Where the past is read from: a running switchboard, or its data directory while it does not run.
+//!
+//! Both give the same answers in the same JSON, so what is shown does not depend on where it came from.
+
+use std::error::Error;
+use std::fmt;
+use std::path::PathBuf;
+
+use async_nats::HeaderMap;
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use super::directory::DirectoryArchive;
+use super::failure::Failure;
+use super::nats::{ANSWER_WAIT, Access, Connection, NatsError};
+use crate::domain::words::CONFIG_ID;
+use crate::domain::{ConversationId, Refusal};
+use crate::switchboard::port::{ListAsk, Moment, Span};
+
+/// Events or conversations asked for at once.
+const PAGE_MAX: usize = 1000;
+
+/// Where to read from, as asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// A running switchboard.
+    Nats(Access),
+    /// A data directory.
+    Directory(PathBuf),
+}
+
+/// Where to read from, opened.
+pub enum Source {
+    /// A running switchboard.
+    Nats(Connection),
+    /// A data directory.
+    Directory(DirectoryArchive),
+}
+
+/// What can be asked of either.
+#[derive(Debug, Clone)]
+pub enum Question {
+    /// How a conversation stands, or stood.
+    Conversation {
+        /// Which.
+        id: ConversationId,
+        /// When; none is now.
+        at: Option<Moment>,
+    },
+    /// Which conversations there are.
+    Conversations(Box<ListAsk>),
+    /// The events of one conversation, or, none, of the configuration.
+    History {
+        /// Which.
+        id: Option<ConversationId>,
+        /// Which of them.
+        span: Span,
+    },
+    /// The events of everything.
+    Log {
+        /// Which of them.
+        span: Span,
+    },
+}
+
+/// Why there is no answer to a question.
+#[derive(Debug)]
+pub enum SourceError {
+    /// It was refused.
+    Refused {
+        /// The code.
+        code: String,
+        /// What was wrong, and what to do.
+        message: String,
+    },
+    /// The answer is not one that can be read.
+    Unreadable(serde_json::Error),
+    /// A page says that the next one starts where it started itself.
+    Astray {
+        /// There.
+        seq: u64,
+    },
+}
+
+impl fmt::Display for SourceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SourceError::Refused { code, message } => write!(f, "{message} ({code})"),
+            SourceError::Unreadable(_) => {
+                f.write_str("cannot read the answer: is the switchboard of another version than this program?")
+            }
+            SourceError::Astray { seq } => {
+                write!(f, "a page from seq {seq} names itself as the next: is the switchboard of another version?")
+            }
+        }
+    }
+}
+
+impl Error for SourceError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            SourceError::Unreadable(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<SourceError> for Failure {
+    fn from(error: SourceError) -> Failure {
+        Failure::Fault(Box::new(error))
+    }
+}
+
+impl From<NatsError> for Failure {
+    fn from(error: NatsError) -> Failure {
+        Failure::Fault(Box::new(error))
+    }
+}
+
+impl From<Refusal> for SourceError {
+    fn from(refusal: Refusal) -> SourceError {
+        SourceError::Refused { code: refusal.code().into(), message: refusal.message() }
+    }
+}
+
+/// A page of events, each exactly as it was published.
+#[derive(Debug, Deserialize)]
+pub struct EventsPage<'a> {
+    /// The events.
+    #[serde(borrow)]
+    pub events: Vec<&'a RawValue>,
+    /// Where the next page starts; none where there is none.
+    pub next_seq: Option<u64>,
+    /// The last event of the whole log.
+    pub head_seq: u64,
+}
+
+#[derive(Deserialize)]
+struct ConversationsPage<'a> {
+    #[serde(borrow)]
+    conversations: Vec<&'a RawValue>,
+    next: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct ConversationAnswer {
+    conversation: Box<RawValue>,
+}
+
+impl Source {
+    /// Opens the place.
+    pub fn open(place: &Place) -> Result<Source, Failure> {
+        Ok(match place {
+            Place::Nats(access) => Source::Nats(Connection::open(access)?),
+            Place::Directory(path) => Source::Directory(DirectoryArchive::open(path)?),
+        })
+    }
+
+    /// How a conversation stands, or stood.
+    pub fn conversation(&mut self, id: &ConversationId, at: Option<Moment>) -> Result<Box<RawValue>, Failure> {
+        let body = self.answer(&Question::Conversation { id: id.clone(), at })?;
+        let answer: ConversationAnswer = serde_json::from_slice(&body).map_err(SourceError::Unreadable)?;
+        Ok(answer.conversation)
+    }
+
+    /// Hands over the events asked for, page by page, in order.
+    pub fn events(
+        &mut self,
+        mut question: Question,
+        mut take: impl FnMut(&EventsPage<'_>) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        loop {
+            let body = self.answer(&question)?;
+            let page: EventsPage<'_> = serde_json::from_slice(&body).map_err(SourceError::Unreadable)?;
+            take(&page)?;
+            let (Some(next), Some(span)) = (page.next_seq, question.span()) else { return Ok(()) };
+            if span.from_seq.is_some_and(|from| next <= from) {
+                return Err(SourceError::Astray { seq: next }.into());
+            }
+            span.from_seq = Some(next);
+        }
+    }
+
+    /// Hands over the conversations asked for, page by page, in order of their ids.
+    pub fn conversations(
+        &mut self,
+        ask: ListAsk,
+        mut take: impl FnMut(&[&RawValue]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let mut ask = Box::new(ListAsk { limit: PAGE_MAX, ..ask });
+        loop {
+            let body = self.answer(&Question::Conversations(ask.clone()))?;
+            let page: ConversationsPage<'_> = serde_json::from_slice(&body).map_err(SourceError::Unreadable)?;
+            take(&page.conversations)?;
+            let Some(next) = page.next else { return Ok(()) };
+            ask.after = Some(next.into());
+        }
+    }
+
+    fn answer(&mut self, question: &Question) -> Result<Bytes, Failure> {
+        match self {
+            Source::Nats(connection) => {
+                let body = serde_json::to_vec(&question.body()).map_err(SourceError::Unreadable)?;
+                let answer = connection.ask(&question.subject(), HeaderMap::new(), body, ANSWER_WAIT)?;
+                if answer.is_refusal { Err(refusal(&answer.body).into()) } else { Ok(answer.body) }
+            }
+            Source::Directory(archive) => Ok(archive.answer(question)?.into()),
+        }
+    }
+}
+
+/// The refusal that an answer says it is.
+pub fn refusal(body: &[u8]) -> SourceError {
+    #[derive(Deserialize)]
+    struct Refused {
+        error: Told,
+    }
+    #[derive(Deserialize)]
+    struct Told {
+        code: String,
+        message: String,
+    }
+    match serde_json::from_slice::<Refused>(body) {
+        Ok(refused) => SourceError::Refused { code: refused.error.code, message: refused.error.message },
+        Err(error) => SourceError::Unreadable(error),
+    }
+}
+
+impl Question {
+    /// Which part of the past it is about, where it is about a part.
+    fn span(&mut self) -> Option<&mut Span> {
+        match self {
+            Question::History { span, .. } | Question::Log { span } => Some(span),
+            _ => None,
+        }
+    }
+
+    /// The subject of the query, below the prefix.
+    fn subject(&self) -> String {
+        match self {
+            Question::Conversation { id, .. } => format!("query.conversation.{id}"),
+            Question::Conversations(_) => "query.conversations".into(),
+            Question::History { id, .. } => {
+                format!("query.history.{}", id.as_ref().map_or(CONFIG_ID, ConversationId::as_str))
+            }
+            Question::Log { .. } => "query.log".into(),
+        }
+    }
+
+    /// The body of the query.
+    fn body(&self) -> Value {
+        match self {
+            Question::Conversation { at: None, .. } => json!({}),
+            Question::Conversation { at: Some(Moment::Seq(seq)), .. } => json!({ "at_seq": seq }),
+            Question::Conversation { at: Some(Moment::Time(time)), .. } => json!({ "at": time }),
+            Question::Conversations(ask) => list_body(ask),
+            Question::History { span, .. } | Question::Log { span } => span_body(span),
+        }
+    }
+}
+
+fn span_body(span: &Span) -> Value {
+    let mut body = Map::new();
+    let mut set = |field: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            body.insert(field.into(), value);
+        }
+    };
+    set("from_seq", span.from_seq.map(|seq| json!(seq)));
+    set("to_seq", span.to_seq.map(|seq| json!(seq)));
+    set("from", span.from.map(|time| json!(time)));
+    set("to", span.to.map(|time| json!(time)));
+    set("types", (!span.types.is_empty()).then(|| json!(span.types)));
+    set("by", span.by.as_ref().map(|name| json!(name)));
+    set("limit", Some(json!(if span.limit == 0 { PAGE_MAX } else { span.limit })));
+    Value::Object(body)
+}
+
+fn list_body(ask: &ListAsk) -> Value {
+    let mut body = Map::new();
+    let mut set = |field: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            body.insert(field.into(), value);
+        }
+    };
+    set("status", (!ask.status.is_empty()).then(|| json!(ask.status)));
+    set("owner", ask.owner.as_ref().map(|owner| json!(owner)));
+    set("offered_to", ask.offered_to.as_ref().map(|name| json!(name)));
+    set("channel", ask.channel.as_ref().map(|name| json!(name)));
+    set("user", ask.user.as_ref().map(|user| json!(user)));
+    set("waiting_before", ask.waiting_before.map(|time| json!(time)));
+    set("idle_before", ask.idle_before.map(|time| json!(time)));
+    set("after", ask.after.as_ref().map(|after| json!(after)));
+    set("limit", Some(json!(ask.limit)));
+    Value::Object(body)
+}
+
+/// A part of the past as large as a page may be.
+pub fn whole_span() -> Span {
+    Span { limit: PAGE_MAX, ..Span::default() }
+}
