@@ -74,11 +74,12 @@ fn serve_options(options: ServeOptions) -> switchboard::serve::Options {
     switchboard::serve::Options { edge, data: options.data, config: options.config, queue: options.queue }
 }
 
-/// Diagnostics go to standard error; from the service what it does, from the other commands only what goes wrong.
+/// Diagnostics go to standard error; from the service what it does, from the other commands only what goes wrong
+/// and is not told as their error anyway.
 fn start_diagnostics(command: &Command) -> Result<(), Failure> {
     let (format, level) = match command {
         Command::Serve(options) => (options.log_format, "info"),
-        _ => (TextOrJson::Text, "warn"),
+        _ => (TextOrJson::Text, "warn,async_nats=off"),
     };
     let wanted = ["SWITCHBOARD_LOG", "RUST_LOG"].into_iter().find_map(|name| Some((name, std::env::var(name).ok()?)));
     let filter = match wanted {

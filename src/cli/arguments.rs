@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand};
     about = "Who holds a customer's conversation, decided by rules and kept in a log"
 )]
 #[command(after_help = "Every option also as an environment variable, such as SWITCHBOARD_NATS for --nats. \
-                  The NATS user, password and token only so: SWITCHBOARD_NATS_USER, _PASSWORD, _TOKEN.\n\
+                  The NATS user, password and token only so: SWITCHBOARD_USER, _PASSWORD, _TOKEN.\n\
                   Exit codes: 0, 1 for a fault, 64 for bad usage or configuration.")]
 pub struct Cli {
     /// What is to be done.
@@ -53,6 +53,14 @@ pub struct NatsArguments {
     /// What the service's subjects begin with [default: switchboard]
     #[arg(long, value_name = "P", env = "SWITCHBOARD_PREFIX")]
     pub prefix: Option<String>,
+}
+
+/// Where NATS is, for a program that asks and waits for the answer.
+#[derive(Debug, Args)]
+#[allow(missing_docs)]
+pub struct AskArguments {
+    #[command(flatten)]
+    pub server: NatsArguments,
     /// What the subjects of answers to this program begin with [default: _INBOX, and with a NATS user _INBOX.<user>]
     #[arg(long, value_name = "P", env = "SWITCHBOARD_INBOX_PREFIX")]
     pub inbox_prefix: Option<String>,
@@ -63,7 +71,7 @@ pub struct NatsArguments {
 #[allow(missing_docs)]
 pub struct PlaceArguments {
     #[command(flatten)]
-    pub nats: NatsArguments,
+    pub nats: AskArguments,
     /// Data directory of a switchboard that does not run, instead of --nats
     #[arg(long, value_name = "DIR", env = "SWITCHBOARD_DATA")]
     pub data: Option<PathBuf>,
@@ -86,8 +94,8 @@ pub struct ServeArguments {
     /// Address for /healthz, /readyz and /metrics, such as 127.0.0.1:8080
     #[arg(long, value_name = "ADDR", env = "SWITCHBOARD_HTTP")]
     pub http: Option<String>,
-    /// What carries the events: core or jetstream [default: core]
-    #[arg(long, value_name = "core|jetstream", env = "SWITCHBOARD_EVENTS")]
+    /// What carries the events: core, which is NATS itself [default: core]
+    #[arg(long, value_name = "core", env = "SWITCHBOARD_EVENTS")]
     pub events: Option<String>,
     /// How many commands may wait [default: 16384]
     #[arg(long, value_name = "N", env = "SWITCHBOARD_QUEUE")]
@@ -123,7 +131,7 @@ pub struct ListArguments {
     #[arg(long, value_name = "X", env = "SWITCHBOARD_OWNER")]
     pub owner: Option<String>,
     /// Only those that nobody holds
-    #[arg(long, env = "SWITCHBOARD_UNOWNED")]
+    #[arg(long, env = "SWITCHBOARD_UNOWNED", value_parser = clap::builder::FalseyValueParser::new())]
     pub unowned: bool,
     /// Only those that are offered to this integration
     #[arg(long, value_name = "X", env = "SWITCHBOARD_OFFERED_TO")]
@@ -156,8 +164,8 @@ pub struct ReplayArguments {
     /// Only events of this conversation, or _config for those of the configuration
     #[arg(long, value_name = "ID", env = "SWITCHBOARD_CONVERSATION")]
     pub conversation: Option<String>,
-    /// Only events of this type, such as control.passed; may be given several times
-    #[arg(long = "type", value_name = "T", env = "SWITCHBOARD_TYPE")]
+    /// Only events of this type, such as control.passed; several with commas between
+    #[arg(long = "type", value_name = "T", env = "SWITCHBOARD_TYPE", value_delimiter = ',')]
     pub types: Vec<String>,
     /// As published, one a line, or in words: ndjson or timeline [default: ndjson]
     #[arg(long, value_name = "ndjson|timeline", env = "SWITCHBOARD_FORMAT")]
@@ -210,5 +218,5 @@ pub struct OverruleArguments {
     #[arg(long, value_name = "TEXT", env = "SWITCHBOARD_ACTOR")]
     pub actor: Option<String>,
     #[command(flatten)]
-    pub nats: NatsArguments,
+    pub nats: AskArguments,
 }

@@ -6,8 +6,8 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 
 use super::arguments::{
-    Arguments, ListArguments, NatsArguments, OperatorArguments, OverruleArguments, PlaceArguments, ReplayArguments,
-    ServeArguments, ShowArguments,
+    Arguments, AskArguments, ListArguments, NatsArguments, OperatorArguments, OverruleArguments, PlaceArguments,
+    ReplayArguments, ServeArguments, ShowArguments,
 };
 use super::{Command, Events, ServeOptions};
 use crate::domain::Name;
@@ -56,7 +56,7 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn serve(&mut self, arguments: &ServeArguments) -> Option<ServeOptions> {
-        let access = self.access(&arguments.nats);
+        let access = self.access(&arguments.nats, None);
         if arguments.nats.nats.is_none() {
             self.fault(SERVER_MISSING);
         }
@@ -137,11 +137,11 @@ impl Check<'_> {
             self.fault("--publish and --format exclude each other: give one of them");
         }
         let nats = &arguments.place.nats;
-        if nats.nats.is_none() && arguments.place.data.is_some() {
+        if nats.server.nats.is_none() && arguments.place.data.is_some() {
             self.fault("--publish: expected --nats URL too, the server to publish on, got none");
         }
         let prefix = self.value("--publish", &arguments.publish, values::prefix)?;
-        let access = self.access(nats)?;
+        let access = self.asking(nats)?;
         if overlap(&prefix, &access.prefix) {
             self.fault(&format!(
                 "--publish: expected a prefix apart from the service's own ({}), got {prefix}: old events would pass for news",
@@ -167,15 +167,20 @@ impl Check<'_> {
     }
 
     fn overrule(&mut self, arguments: &OverruleArguments, verb: Option<Verb>) -> Option<OperatorOptions> {
-        if arguments.nats.nats.is_none() {
+        if arguments.nats.server.nats.is_none() {
             self.fault(SERVER_MISSING);
         }
-        let access = self.access(&arguments.nats);
+        let access = self.asking(&arguments.nats);
         let id = self.value("CONVERSATION", &Some(arguments.conversation.clone()), values::conversation);
         let user = ["USER", "LOGNAME"].into_iter().find_map(|name| self.set(name));
+        // The server's permissions tie a NATS user to the operator of its name.
+        let login = match access.as_ref().map(|access| &access.login) {
+            Some(Login::Password { user, .. }) => Some(user.clone()),
+            _ => user.clone(),
+        };
         let operator = match given(&arguments.operator) {
             Some(_) => self.value("--as", &arguments.operator, values::name),
-            None => user.as_deref().and_then(|user| Name::parse(user).ok()).or_else(|| Name::parse("operator").ok()),
+            None => login.and_then(|login| Name::parse(&login).ok()).or_else(|| Name::parse("operator").ok()),
         };
         let actor = arguments.actor.clone().or(user).filter(|actor| !actor.is_empty());
         if actor.as_ref().is_some_and(|actor| actor.len() > ACTOR_BYTES_MAX) {
@@ -189,29 +194,33 @@ impl Check<'_> {
     /// they stand for the service, the one that can be asked while it runs.
     fn place(&mut self, arguments: &PlaceArguments, both_allowed: bool) -> Option<Place> {
         let directory = arguments.data.clone().map(Place::Directory);
-        match (arguments.nats.nats.is_some(), directory) {
+        match (arguments.nats.server.nats.is_some(), directory) {
             (false, None) => {
                 self.fault("expected --nats URL, of a running switchboard, or --data DIR, of one that does not run, got neither");
-                self.access(&arguments.nats);
+                self.asking(&arguments.nats);
                 None
             }
             (false, directory) => directory,
-            (true, None) => self.access(&arguments.nats).map(Place::Nats),
+            (true, None) => self.asking(&arguments.nats).map(Place::Nats),
             (true, directory) => match (self.is_written("nats"), self.is_written("data")) {
                 (true, true) if !both_allowed => {
                     self.fault("--nats and --data exclude each other: give one of them");
                     None
                 }
                 (_, true) => directory,
-                (_, false) => self.access(&arguments.nats).map(Place::Nats),
+                (_, false) => self.asking(&arguments.nats).map(Place::Nats),
             },
         }
     }
 
-    fn access(&mut self, arguments: &NatsArguments) -> Option<Access> {
+    fn asking(&mut self, arguments: &AskArguments) -> Option<Access> {
+        let inbox_prefix = self.value("--inbox-prefix", &arguments.inbox_prefix, values::inbox_prefix);
+        self.access(&arguments.server, inbox_prefix)
+    }
+
+    fn access(&mut self, arguments: &NatsArguments, inbox_prefix: Option<String>) -> Option<Access> {
         let servers = self.value("--nats", &arguments.nats, values::servers);
         let prefix = self.value("--prefix", &arguments.prefix, values::prefix);
-        let inbox_prefix = self.value("--inbox-prefix", &arguments.inbox_prefix, values::inbox_prefix);
         let login = self.login(arguments);
         let own_inbox = match &login {
             Some(Login::Password { user, .. }) if Name::parse(user).is_ok() => format!("_INBOX.{user}"),
@@ -227,20 +236,22 @@ impl Check<'_> {
 
     fn login(&mut self, arguments: &NatsArguments) -> Option<Login> {
         let file = |path: &Option<PathBuf>| path.clone().filter(|path| !path.as_os_str().is_empty());
-        let [user, password, token] =
-            ["SWITCHBOARD_NATS_USER", "SWITCHBOARD_NATS_PASSWORD", "SWITCHBOARD_NATS_TOKEN"].map(|name| self.set(name));
+        // Under the longer names too, which say whose user it is.
+        let [user, password, token] = ["USER", "PASSWORD", "TOKEN"].map(|what| {
+            self.set(&format!("SWITCHBOARD_{what}")).or_else(|| self.set(&format!("SWITCHBOARD_NATS_{what}")))
+        });
         let mut logins = Vec::new();
         logins.extend(file(&arguments.creds).map(|path| ("--creds", Login::Creds(path))));
         logins.extend(file(&arguments.nkey).map(|path| ("--nkey", Login::Nkey(path))));
-        logins.extend(token.map(|token| ("SWITCHBOARD_NATS_TOKEN", Login::Token(token))));
+        logins.extend(token.map(|token| ("SWITCHBOARD_TOKEN", Login::Token(token))));
         match (user, password) {
-            (Some(user), Some(password)) => logins.push(("SWITCHBOARD_NATS_USER", Login::Password { user, password })),
+            (Some(user), Some(password)) => logins.push(("SWITCHBOARD_USER", Login::Password { user, password })),
             (None, None) => {}
             (Some(_), None) => {
-                self.fault("SWITCHBOARD_NATS_PASSWORD: expected a password beside SWITCHBOARD_NATS_USER, got none")
+                self.fault("SWITCHBOARD_PASSWORD: expected a password beside SWITCHBOARD_USER, got none")
             }
             (None, Some(_)) => {
-                self.fault("SWITCHBOARD_NATS_USER: expected a user beside SWITCHBOARD_NATS_PASSWORD, got none")
+                self.fault("SWITCHBOARD_USER: expected a user beside SWITCHBOARD_PASSWORD, got none")
             }
         }
         if logins.len() > 1 {
@@ -294,8 +305,8 @@ fn reply_prefix(text: &str) -> Result<String, String> {
 fn events(text: &str) -> Result<Events, String> {
     match text {
         "core" => Ok(Events::Core),
-        "jetstream" => Ok(Events::Jetstream),
-        _ => Err(format!("expected core or jetstream, got {text:?}")),
+        "jetstream" => Err("jetstream is not in this release: expected core".into()),
+        _ => Err(format!("expected core, got {text:?}")),
     }
 }
 

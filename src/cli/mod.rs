@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use clap::{CommandFactory, FromArgMatches};
 
-pub use arguments::{Cli, NatsArguments};
+pub use arguments::Cli;
 
 use crate::tools::config_file::ConfigFile;
 use crate::tools::failure::EXIT_USAGE;
@@ -62,8 +62,6 @@ pub enum Events {
     /// NATS itself: whoever does not listen asks later.
     #[default]
     Core,
-    /// Streams, which keep them for a while.
-    Jetstream,
 }
 
 /// Why nothing is to be done.

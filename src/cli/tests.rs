@@ -112,7 +112,7 @@ fn secrets_stand_in_the_environment_and_name_the_inbox() {
 
 #[test]
 fn one_way_to_log_in_is_enough() {
-    let environment = [("SWITCHBOARD_NATS_TOKEN", "t"), ("SWITCHBOARD_NATS_USER", "alice")];
+    let environment = [("SWITCHBOARD_TOKEN", "t"), ("SWITCHBOARD_USER", "alice")];
     let Err(Stop::Faults { faults, .. }) = parse_in("list --nats nats://localhost --creds f", &environment) else {
         panic!("expected faults")
     };

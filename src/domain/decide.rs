@@ -345,7 +345,9 @@ fn fell_due(c: &Conversation, due: Due, scene: &Scene<'_>) -> Verdict {
         Due::Deadline if c.status == Status::Ending && deadline.is_some_and(is_past) => {
             release(c, ReleaseCause::Deadline, None, Patch::default(), None, scene)
         }
-        Due::OfferExpiry if expiry.is_some_and(is_past) => withdrawn(c, WithdrawCause::Expired, None).into_iter().collect(),
+        Due::OfferExpiry if expiry.is_some_and(is_past) => {
+            withdrawn(c, WithdrawCause::Expired, None).into_iter().collect()
+        }
         Due::Removal => removal(c, scene),
         Due::Inactivity | Due::Deadline | Due::OfferExpiry => Vec::new(),
     };

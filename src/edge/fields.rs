@@ -13,6 +13,8 @@ use serde_json::value::RawValue;
 use crate::domain::metadata::{Patch, Scalar};
 use crate::domain::{Name, Refusal, Text, Time};
 
+/// Means the caller's own next where control is passed, and so is no integration's name.
+pub const NEXT: &str = "next";
 /// Positions and counts stay below what every JSON reader can hold exactly.
 const WHOLE_MAX: u64 = (1 << 53) - 1;
 /// Longest piece of a wrong value that an error repeats.
@@ -67,7 +69,15 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// The name of an integration or channel.
+    /// The name of an integration.
+    pub fn integration(&mut self, key: &'static str) -> Result<Option<Given<'a, Name>>, Refusal> {
+        self.read(key, |text| match text {
+            NEXT => Err(format!("expected the name of an integration, got {NEXT:?}, which is reserved")),
+            name => Name::parse(name).map_err(|bad| bad.to_string()),
+        })
+    }
+
+    /// The name of a caller or channel.
     pub fn name(&mut self, key: &'static str) -> Result<Option<Given<'a, Name>>, Refusal> {
         self.read(key, |text| Name::parse(text).map_err(|bad| bad.to_string()))
     }

@@ -28,15 +28,12 @@ pub use connection::Credentials;
 
 use crate::switchboard::past::Archive;
 use crate::switchboard::port::Effect;
-use crate::switchboard::{Gauges, Handle, Outlet};
+use crate::switchboard::{Gauges, Handle};
 use discovery::Identity;
 use http::{Readiness, Reason, Shown};
 use publisher::Turn;
 use service::Service;
 use stats::Stats;
-
-/// Groups that may wait to be published: then the writer of the log waits, and commands with it.
-const GROUPS_WAITING_MAX: usize = 64;
 
 /// How the edge is asked to run.
 #[derive(Clone)]
@@ -80,7 +77,7 @@ pub struct Core {
     pub archive: Archive,
     /// The log's id.
     pub log_id: String,
-    /// The other end of the outlet.
+    /// The other end of the outlet: of bounded length, so that the writer of the log waits where publication falls behind.
     pub effects: mpsc::Receiver<Vec<Effect>>,
     /// The switchboard's figures; `published_through` is kept here.
     pub gauges: Arc<Gauges>,
@@ -147,16 +144,6 @@ impl EdgeError {
             _ => true,
         }
     }
-}
-
-/// The outlet for the switchboard, and the end from which the edge takes what comes out of it.
-pub fn outlet() -> (Outlet, mpsc::Receiver<Vec<Effect>>) {
-    let (sender, receiver) = mpsc::channel(GROUPS_WAITING_MAX);
-    let outlet = move |group| {
-        // Nobody takes it where the edge has failed: what is recorded is published at the next start.
-        let _ = sender.blocking_send(group);
-    };
-    (Box::new(outlet), receiver)
 }
 
 /// Serves until `shutdown` is there, then stops in good order: no more requests are taken, what was

@@ -7,7 +7,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::canonical;
-use super::fields::{Fields, bad, string, wrong};
+use super::fields::{Fields, NEXT, bad, string, wrong};
 use super::subjects::{self, Endpoint, Route};
 use crate::domain::command::{ChannelCommand, Expected, IntegrationCommand, OperatorCommand, Target};
 use crate::domain::config::Document;
@@ -187,13 +187,13 @@ impl Body<'_> {
     }
 
     fn name(&mut self, key: &'static str) -> Result<Option<Name>, Refusal> {
-        let given = self.fields.name(key)?;
+        let given = self.fields.integration(key)?;
         Ok(given.map(|given| self.keep(key, given.raw, given.value)))
     }
 
     fn target(&mut self) -> Result<Target, Refusal> {
         let parse = |text: &str| match text {
-            "next" => Ok(Target::Next),
+            NEXT => Ok(Target::Next),
             name => Name::parse(name).map(Target::Name).map_err(|bad| bad.to_string()),
         };
         let given = self.fields.read("to", parse)?;
@@ -287,7 +287,7 @@ fn conversations(mut fields: Fields<'_>) -> Result<Request, Refusal> {
     let ask = ListAsk {
         status: statuses(&mut fields)?,
         owner: owner(&mut fields)?,
-        offered_to: fields.name("offered_to")?.map(|given| given.value),
+        offered_to: fields.integration("offered_to")?.map(|given| given.value),
         concerning: None,
         channel: fields.name("channel")?.map(|given| given.value),
         user: fields.text("user", ID_BYTES_MAX)?.map(|given| given.value),

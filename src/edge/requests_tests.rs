@@ -180,7 +180,12 @@ fn each_fault_of_a_body_names_its_field() {
         (Endpoint::Channel, "web.start.c", r#"{"user":"a","us\u0065r":"b"}"#, r#"the key "user" stands twice"#),
         (Endpoint::Channel, "web.start.c", &long("user", 257), "user: expected at most 256 bytes, got 257"),
         (Endpoint::Channel, "web.start.c", &long("continued_from", 257), "continued_from: expected at most 256"),
-        (Endpoint::Channel, "web.start.c", r#"{"owner":"next"}"#, "owner: the name \"next\" is reserved"),
+        (
+            Endpoint::Channel,
+            "web.start.c",
+            r#"{"owner":"next"}"#,
+            "owner: expected the name of an integration, got \"next\"",
+        ),
         (Endpoint::Channel, "web.start.c", r#"{"metadata":[]}"#, "metadata: expected an object"),
         (Endpoint::Channel, "web.start.c", r#"{"metadata":{"a":{}}}"#, "metadata.a: expected a string, a finite"),
         (Endpoint::Channel, "web.start.c", r#"{"metadata":{"a":1,"a":2}}"#, "metadata: expected an object without"),

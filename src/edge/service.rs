@@ -92,15 +92,10 @@ async fn serve_on(
         () = asked(stop) => return Ended::Asked(connection),
     };
     let Some(mut tasks) = began else { return Ended::Lost };
-    let mut looks = interval_at(Instant::now() + LOOK_EVERY, LOOK_EVERY);
-    loop {
-        tokio::select! {
-            () = connection.lost() => return Ended::Lost,
-            () = asked(stop) => break,
-            _ = looks.tick() => service.look_for_others(&connection.client).await,
-        }
+    tokio::select! {
+        () = connection.lost() => return Ended::Lost,
+        () = asked(stop) => {}
     }
-    service.readiness.set(Reason::Stopping, true);
     // The tasks have heard of it too: each ends when its subscription has run dry.
     let dry = async { while tasks.join_next().await.is_some() {} };
     if timeout(UNSUBSCRIBE_WAIT, dry).await.is_err() {
@@ -120,10 +115,11 @@ async fn begin(
     let link = connection.link(&service.options.inbox_prefix()).await.ok()?;
     turns.send(Turn::Connected(link, caught_up)).await.ok()?;
     catching_up.await.ok()?;
-    let tasks = subscribe(service, &connection.client, stop).await.ok()?;
+    let mut tasks = subscribe(service, &connection.client, stop.clone()).await.ok()?;
+    tasks.spawn(watch_for_others(service.clone(), connection.client.clone(), stop));
     service.readiness.set(Reason::NotConnected, false);
     let is_start = service.readiness.set(Reason::Starting, false);
-    service.look_for_others(&connection.client).await;
+    service.handle.ready(service.readiness.is_ready());
     if is_start {
         tracing::info!(prefix = %service.options.prefix, "ready");
     }
@@ -159,6 +155,16 @@ async fn round_trip(client: &Client, inbox_prefix: &str) -> Result<(), async_nat
     client.publish(inbox, "".into()).await?;
     timeout(UNSUBSCRIBE_WAIT, back.next()).await?.ok_or("the connection is lost")?;
     Ok(())
+}
+
+async fn watch_for_others(service: Arc<Service>, client: Client, mut stop: watch::Receiver<bool>) {
+    let mut looks = interval_at(Instant::now() + LOOK_EVERY, LOOK_EVERY);
+    loop {
+        tokio::select! {
+            () = asked(&mut stop) => return,
+            () = async { looks.tick().await; service.look_for_others(&client).await } => {}
+        }
+    }
 }
 
 async fn asked(stop: &mut watch::Receiver<bool>) {
@@ -273,7 +279,9 @@ impl Service {
             None if is_new => tracing::info!("no other instance serves the same prefix any more"),
             _ => {}
         }
-        self.handle.ready(self.readiness.is_ready());
+        if is_new {
+            self.handle.ready(self.readiness.is_ready());
+        }
     }
 }
 

@@ -276,7 +276,6 @@ mod tests {
         assert!(refused(Endpoint::Channel, "web.pass.c").contains("start, message, end, state"));
         assert!(refused(Endpoint::Integration, "bot.list.c").contains("list"));
         assert!(refused(Endpoint::Integration, "_bot.pass.c").contains("integration"));
-        assert!(refused(Endpoint::Integration, "next.pass.c").contains("reserved"));
         assert!(refused(Endpoint::Operator, "ann.pass._config").contains("reserved"));
         assert!(refused(Endpoint::Operator, "ann.pass.a*b").contains("got '*'"));
         assert!(refused(Endpoint::Config, "ann.get").contains("put"));

@@ -77,7 +77,9 @@ impl Writer {
             line.field("command_id", &cause.command_id);
             line.field("by", cause.by);
             line.field("last_activity_at", &c.last_activity_at);
-            line.field("last_message_id", &c.last_message_id);
+            if !names_its_last_message(event.kind()) {
+                line.field("last_message_id", &c.last_message_id);
+            }
             line.key("conversation");
             write_after(line, c, settings);
             write_own(line, event);
@@ -141,6 +143,12 @@ pub fn note_line(next_seq: u64, at: Time, id: &ConversationId, note: &Note) -> (
     line.close();
     line.close();
     line.into_parts()
+}
+
+/// Whether the event says itself under which message it stands: an end is noted where it was asked for, though
+/// messages may have come since. What stands there is then not the conversation's last one.
+fn names_its_last_message(kind: Kind) -> bool {
+    matches!(kind, Kind::EndRequested | Kind::Closed)
 }
 
 fn write_command(line: &mut Line, cause: &Cause<'_>) {
@@ -339,16 +347,18 @@ impl<'a> Entry<'a> {
                     id, entry_event.full_name, self.seq
                 ));
             }
+            let channel = &envelope.conversation.channel;
+            let c = state.get_or_insert_with(|| Conversation::unborn(&id, channel, self.at));
+            // A close comes with what led to it, and the event before it has told of the last message.
+            let last_message_id = if kind == Kind::Closed { c.last_message_id.clone() } else { envelope.last_message_id };
             let stamp = Stamp {
                 seq: envelope.seq,
                 at: self.at,
                 by: &envelope.by,
                 user: envelope.conversation.user.as_ref(),
                 last_activity_at: envelope.last_activity_at,
-                last_message_id: envelope.last_message_id.as_ref(),
+                last_message_id: last_message_id.as_ref(),
             };
-            let channel = &envelope.conversation.channel;
-            let c = state.get_or_insert_with(|| Conversation::unborn(&id, channel, self.at));
             conversation::evolve(c, &event, &stamp);
         }
         Ok(())

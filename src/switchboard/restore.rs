@@ -25,7 +25,7 @@ pub fn restore(
     mut progress: impl FnMut(u64),
 ) -> Result<Restored, String> {
     let head = reader.head();
-    let mut tail = Tail { cache, slots: HashMap::new(), config: Kept::default() };
+    let mut tail = Tail { cache, slots: HashMap::new(), config: Kept::default(), config_cached_through: 0 };
     if through.is_some() {
         tail.read_cache(reader)?;
     }
@@ -52,6 +52,8 @@ struct Tail<'a> {
     cache: &'a Cache,
     slots: HashMap<ConversationId, Slot>,
     config: Kept,
+    /// The last frame whose entries of the configuration the cache knew of.
+    config_cached_through: u64,
 }
 
 impl Tail<'_> {
@@ -65,6 +67,7 @@ impl Tail<'_> {
                 for frame in &head.frames {
                     self.remember_puts(reader, *frame)?;
                 }
+                self.config_cached_through = head.frames.last().copied().unwrap_or(0);
                 self.config.frames = head.frames;
                 continue;
             }
@@ -114,7 +117,8 @@ impl Tail<'_> {
     }
 
     fn take_config(&mut self, frame: u64, line: &Entry<'_>) -> Result<(), String> {
-        if self.config.frames.last().is_some_and(|last| *last > frame) {
+        // As with conversations: the cache may be newer than the frame up to which it is whole.
+        if frame <= self.config_cached_through {
             return Ok(());
         }
         let mut config = Config::clone(&self.config.config);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::core::{Core, Save, Saved};
 use super::gauges::Gauges;
 use super::group::{Group, Leaving, Written};
-use super::port::{Answer, Effect, ListJob, Request};
+use super::port::{Answer, Effect, ListJob, ReadJob, Request};
 use super::restore::keep;
 use crate::domain::{By, Refusal, Text, Time};
 use crate::log::{Cache, Log, LogError, Outcome, Reader, Room};
@@ -193,7 +193,16 @@ fn write_groups(
     gauges: &Gauges,
     mut outlet: Outlet,
 ) -> Box<dyn Log> {
-    while let Ok(group) = to_write.recv() {
+    loop {
+        let group = match to_write.recv_timeout(LOOK_EVERY) {
+            Ok(group) => group,
+            Err(RecvTimeoutError::Timeout) => {
+                // A full disk stops timers too, and then nothing may ever come that asks again.
+                look_for_room(log.as_ref(), gauges);
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => return log,
+        };
         let positions = match append(log.as_mut(), &group, gauges) {
             Ok(positions) => positions,
             Err(error) => {
@@ -219,12 +228,15 @@ fn write_groups(
             return log;
         }
     }
-    log
+}
+
+fn look_for_room(log: &dyn Log, gauges: &Gauges) {
+    gauges.storage_full.store(matches!(log.room(), Room::Full { .. }), Ordering::Relaxed);
 }
 
 /// Appends the group's decisions; none is on stable storage unless all are.
 fn append(log: &mut dyn Log, group: &Group, gauges: &Gauges) -> Result<Vec<(u64, [u8; 32])>, LogError> {
-    gauges.storage_full.store(matches!(log.room(), Room::Full { .. }), Ordering::Relaxed);
+    look_for_room(log, gauges);
     if group.drafts.is_empty() {
         return Ok(Vec::new());
     }
@@ -240,12 +252,16 @@ fn append(log: &mut dyn Log, group: &Group, gauges: &Gauges) -> Result<Vec<(u64,
 /// What leaves of a group that could not be written: nothing but the word that its outcome is unknown.
 fn fail(group: Group) -> Vec<Effect> {
     let body = answer::error_body(&Refusal::LogFailed, &Facts::default());
-    let answers = group.effects.into_iter().filter_map(|leaving| match leaving {
-        Leaving::Other(Effect::Answer(Answer { to, by, .. })) => {
-            Some(Effect::Answer(Answer { to, by, body: body.clone(), refusal: Some(Refusal::LogFailed) }))
+    let waiting = group.effects.into_iter().filter_map(|leaving| match leaving {
+        Leaving::Other(Effect::Answer(Answer { to, by, .. })) => Some((to, by)),
+        Leaving::Other(Effect::Read(job)) => {
+            let ReadJob { by, reply, .. } = *job;
+            reply.map(|to| (to, by))
         }
         _ => None,
     });
+    let answers = waiting
+        .map(|(to, by)| Effect::Answer(Answer { to, by, body: body.clone(), refusal: Some(Refusal::LogFailed) }));
     answers.collect()
 }
 

@@ -14,17 +14,18 @@ use crate::domain::conversation::Status;
 use crate::domain::{Name, Time};
 use crate::switchboard::port::ListAsk;
 
+/// What few conversations have stands last, so that most lines are short.
 const HEADINGS: [&str; 10] = [
     "conversation",
     "status",
     "owner",
     "held for",
+    "channel",
+    "idle for",
     "offered to",
     "waiting for",
     "waited",
     "deadline",
-    "channel",
-    "idle for",
 ];
 
 /// Which conversations are to be listed; each filter narrows.
@@ -127,12 +128,12 @@ fn row(state: State<'_>, now: Time) -> Vec<String> {
         text(&["status"]),
         state.text(&["owner"]).unwrap_or_else(|| "-".into()),
         lasting(&["owner_since"]),
+        text(&["channel"]),
+        lasting(&["last_activity_at"]),
         text(&["offer", "to"]),
         text(&["waiting_for", "owner"]),
         lasting(&["waiting_for", "since"]),
         deadline.map_or_else(String::new, |deadline| state::at(deadline, now)),
-        text(&["channel"]),
-        lasting(&["last_activity_at"]),
     ]
 }
 
@@ -147,7 +148,7 @@ mod tests {
         let now = Time::parse("2026-11-22T14:23:00Z").unwrap();
         let row = row(State::new(&example["conversations"][0]), now);
         let expected =
-            ["c-7f3a", "ending", "survey", "1m 52s", "", "survey", "1m 52s", "14:31:07.310", "web", "1m 52s"];
+            ["c-7f3a", "ending", "survey", "1m 52s", "web", "1m 52s", "", "survey", "1m 52s", "14:31:07.310"];
         assert_eq!(row, expected);
     }
 

@@ -157,3 +157,58 @@ fn other(event: &PastEvent) -> String {
     let phrase = words::plain(&phrase);
     if fields.is_empty() { phrase } else { format!("{phrase}: {fields}") }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::domain::event::Kind;
+
+    fn told(name: &str, data: Value) -> String {
+        let event = json!({ "type": format!("switchboard.{name}"), "time": "2026-11-22T14:00:00Z", "data": data });
+        what_happened(&serde_json::from_value(event).unwrap())
+    }
+
+    #[test]
+    fn each_cause_has_its_words() {
+        let passed = |from, cause| told("control.passed", json!({ "from": from, "to": "b", "cause": cause }));
+        assert_eq!(passed(json!("a"), "name"), "a passed to b");
+        assert_eq!(passed(json!("a"), "next"), "a passed to b, its next");
+        assert_eq!(passed(json!("a"), "take"), "b took control from a");
+        assert_eq!(passed(json!(null), "take"), "b took control");
+        assert_eq!(passed(json!("a"), "operator"), "passed from a to b");
+        let withdrawn = |cause| told("control.offer_withdrawn", json!({ "to": "b", "cause": cause }));
+        assert_eq!(withdrawn("expired"), "offer to b expired");
+        assert_eq!(withdrawn("withdrawn"), "offer to b withdrawn");
+        assert_eq!(withdrawn("superseded"), "offer to b gave way to another");
+        let released = |cause| told("control.released", json!({ "from": "a", "cause": cause }));
+        assert_eq!(released("deadline"), "a released, its deadline is over");
+        assert_eq!(released("a cause that came later"), "a released control");
+    }
+
+    #[test]
+    fn what_an_event_sets_and_removes_is_told() {
+        let data = json!({ "from": "a", "to": "b", "cause": "name", "metadata": { "x": 1, "y": null } });
+        assert_eq!(told("control.passed", data), "a passed to b, with x=1, without y");
+        let redacted = json!({ "from": "a", "to": "b", "cause": "name", "metadata": "redacted:00ff" });
+        assert_eq!(told("control.passed", redacted), "a passed to b, with redacted:00ff");
+    }
+
+    #[test]
+    fn no_known_type_is_told_like_an_unknown_one() {
+        for kind in Kind::ALL {
+            let name = kind.full_name().trim_start_matches("switchboard.");
+            let said = told(name, json!({ "unheard_of": 1 }));
+            assert!(!said.contains("unheard_of"), "{name}: {said}");
+        }
+    }
+
+    #[test]
+    fn changes_of_the_configuration_are_told_by_name() {
+        let data = json!({ "seq": 2, "name": "agents", "next": null, "on_end": { "pass": "survey" }, "enabled": true });
+        let said = told("integration.changed", data);
+        assert_eq!(said, "integration agents changed: enabled=true on_end={\"pass\":\"survey\"}");
+        assert_eq!(told("channel.removed", json!({ "seq": 2, "name": "web" })), "channel web removed");
+    }
+}

@@ -3,6 +3,7 @@
 use std::io::{self, BufWriter, Write};
 
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::failure::Failure;
 use super::past_event::PastEvent;
@@ -31,22 +32,41 @@ pub struct ShowOptions {
 pub fn run(options: &ShowOptions) -> Result<(), Failure> {
     let mut source = Source::open(&options.place)?;
     let state = source.conversation(&options.id, options.at)?;
-    let parsed: Value = serde_json::from_str(state.get()).map_err(SourceError::Unreadable)?;
-    let last_seq = State::new(&parsed).number("seq");
-    let question = Question::History { id: Some(options.id.clone()), span: Span { to_seq: last_seq, ..whole_span() } };
+    let read: Value = serde_json::from_str(state.get()).map_err(SourceError::Unreadable)?;
+    let last_seq = State::new(&read).number("seq");
+    let history = |span| Question::History { id: Some(options.id.clone()), span };
+    let question = history(Span { to_seq: last_seq, ..whole_span() });
     let mut out = BufWriter::new(io::stdout().lock());
     match options.format {
         TextOrJson::Json => write_json(&mut out, &mut source, state.get(), question)?,
         TextOrJson::Text => {
-            let seen_at = match options.at {
-                Some(Moment::Time(time)) => Some(time),
-                Some(Moment::Seq(_)) => None,
-                None => Some(super::now()),
+            let until = match options.at {
+                Some(Moment::Time(time)) => time,
+                Some(Moment::Seq(_)) => {
+                    let last = Span { from_seq: last_seq, to_seq: last_seq, ..whole_span() };
+                    time_of_last(&mut source, history(last))?.unwrap_or_else(super::now)
+                }
+                None => super::now(),
             };
-            write_text(&mut out, &mut source, State::new(&parsed), question, seen_at)?;
+            write_text(&mut out, &mut source, State::new(&read), question, until)?;
         }
     }
     out.flush().map_err(Failure::from)
+}
+
+fn time_of_last(source: &mut Source, question: Question) -> Result<Option<Time>, Failure> {
+    let mut last = None;
+    source.events(question, |page| {
+        for event in &page.events {
+            last = Some(parsed(event)?.time);
+        }
+        Ok(())
+    })?;
+    Ok(last)
+}
+
+fn parsed(event: &RawValue) -> Result<PastEvent, SourceError> {
+    serde_json::from_str(event.get()).map_err(SourceError::Unreadable)
 }
 
 fn write_json(out: &mut dyn Write, source: &mut Source, state: &str, question: Question) -> Result<(), Failure> {
@@ -63,27 +83,24 @@ fn write_json(out: &mut dyn Write, source: &mut Source, state: &str, question: Q
     Ok(())
 }
 
-/// What lasts is counted until `seen_at`; with none, until the conversation's last event then.
+/// The state and the timeline; what lasts is counted until then.
 fn write_text(
     out: &mut dyn Write,
     source: &mut Source,
     state: State<'_>,
     question: Question,
-    seen_at: Option<Time>,
+    until: Time,
 ) -> Result<(), Failure> {
     let screen = Screen::of_stdout();
-    let mut events = Vec::new();
+    state.write(out, screen, until)?;
+    writeln!(out)?;
+    let mut timeline = Timeline::of_conversation(screen, state.number("seq").unwrap_or(0));
     source.events(question, |page| {
         for event in &page.events {
-            events.push(serde_json::from_str::<PastEvent>(event.get()).map_err(SourceError::Unreadable)?);
+            timeline.write(out, &parsed(event)?)?;
         }
         Ok(())
     })?;
-    let last = events.last().map(|event| event.time);
-    state.write(out, screen, seen_at.or(last).unwrap_or_else(super::now))?;
-    writeln!(out)?;
-    let mut timeline = Timeline::of_conversation(screen, state.number("seq").unwrap_or(0));
-    events.iter().try_for_each(|event| timeline.write(out, event))?;
-    timeline.finish(out, seen_at)?;
+    timeline.finish(out, Some(until))?;
     Ok(())
 }

@@ -301,3 +301,67 @@ fn list_body(ask: &ListAsk) -> Value {
 pub fn whole_span() -> Span {
     Span { limit: PAGE_MAX, ..Span::default() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::conversation::Status;
+    use crate::domain::{Name, Time};
+
+    fn valid(schema: &str, body: &Value) {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/schemas");
+        let read = |name: &str| -> Value {
+            serde_json::from_str(&std::fs::read_to_string(format!("{root}/{name}")).unwrap()).unwrap()
+        };
+        let common = jsonschema::Registry::new()
+            .add("urn:switchboard:schema:1:common", read("common.json"))
+            .and_then(|registry| registry.prepare())
+            .unwrap();
+        let validator = jsonschema::options().with_registry(&common).build(&read(schema)).unwrap();
+        let faults: Vec<String> = validator.iter_errors(body).map(|error| error.to_string()).collect();
+        assert!(faults.is_empty(), "{schema}: {faults:?} in {body}");
+    }
+
+    #[test]
+    fn questions_are_asked_as_the_contract_has_it() {
+        let id = ConversationId::parse("c-1").unwrap();
+        let time = Time::parse("2026-11-22T14:00:00Z").unwrap();
+        let at = |at| Question::Conversation { id: id.clone(), at };
+        for question in [at(None), at(Some(Moment::Seq(7))), at(Some(Moment::Time(time)))] {
+            assert_eq!(question.subject(), "query.conversation.c-1");
+            valid("request/query.conversation.json", &question.body());
+        }
+        let types = vec!["switchboard.control.passed".to_owned()];
+        let span = Span { from_seq: Some(1), to: Some(time), types, by: Some("agents".into()), ..whole_span() };
+        let question = Question::History { id: None, span: span.clone() };
+        assert_eq!(question.subject(), "query.history._config");
+        valid("request/query.history.json", &question.body());
+        valid("request/query.log.json", &Question::Log { span }.body());
+    }
+
+    #[test]
+    fn a_list_is_asked_for_as_the_contract_has_it() {
+        let name = Name::parse("agents").unwrap();
+        let all = ListAsk { limit: PAGE_MAX, ..ListAsk::default() };
+        assert_eq!(list_body(&all), json!({ "limit": PAGE_MAX }));
+        let narrow = ListAsk {
+            status: vec![Status::Open, Status::Ending],
+            owner: Some(None),
+            offered_to: Some(name.clone()),
+            channel: Some(name),
+            waiting_before: Some(Time(1)),
+            idle_before: Some(Time(2)),
+            after: Some("c-1".into()),
+            ..all
+        };
+        assert_eq!(list_body(&narrow)["owner"], Value::Null);
+        valid("request/query.conversations.json", &list_body(&narrow));
+    }
+
+    #[test]
+    fn a_refusal_is_told_with_its_code() {
+        let refused = refusal(include_bytes!("../../schemas/examples/error.json"));
+        assert!(refused.to_string().ends_with("(stale_version)"), "{refused}");
+        assert!(matches!(refusal(b"not json"), SourceError::Unreadable(_)));
+    }
+}

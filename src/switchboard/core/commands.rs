@@ -7,7 +7,7 @@ use super::recording::Live;
 use crate::domain::command::{ChannelCommand, Due, Expected};
 use crate::domain::conversation::{Note, Status};
 use crate::domain::decide::{Scene, Verdict, check_caller, decide, is_orphaned};
-use crate::domain::{By, Command, Conversation, ConversationId, Name, Refusal, Role, Text, Time};
+use crate::domain::{By, Command, Conversation, ConversationId, Event, Name, Refusal, Role, Text, Time};
 use crate::switchboard::answer::{self, Applied, Facts};
 use crate::switchboard::command_ids::Decided;
 use crate::switchboard::fingerprint::of_command_id;
@@ -103,7 +103,8 @@ impl Core {
             Verdict::Unchanged => (false, Vec::new()),
         };
         let is_sign_of_life = self.is_sign_of_life(ask, is_applied);
-        let live = self.live(ask, is_sign_of_life, now);
+        let starts_over = events.iter().any(|event| matches!(event, Event::Started(_)));
+        let live = self.live(ask, is_sign_of_life, starts_over, now);
         let recorded = if events.is_empty() {
             if is_sign_of_life {
                 self.note_if_due(&ask.id, &live, ask.command.user(), now);
@@ -143,9 +144,8 @@ impl Core {
         ask.command.may_begin() && (is_applied || is_open)
     }
 
-    fn live(&self, ask: &CommandAsk, is_sign_of_life: bool, now: Time) -> Live {
+    fn live(&self, ask: &CommandAsk, is_sign_of_life: bool, starts_over: bool, now: Time) -> Live {
         let slot = self.slots.get(&ask.id);
-        let starts_over = slot.is_some_and(|slot| slot.c.status == Status::Closed) && ask.command.may_begin();
         let known = slot.filter(|_| !starts_over);
         let said = ask.command.last_message_id();
         Live {
@@ -176,6 +176,8 @@ impl Core {
         if is_sign_of_life {
             slot.activity.at = live.activity_at;
             slot.activity.may_be_later = false;
+            // Nothing is unknown any more: what is due may be due sooner than it seemed.
+            self.schedule(id, live.activity_at);
         }
     }
 

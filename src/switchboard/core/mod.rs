@@ -224,9 +224,11 @@ impl Core {
             && self.written + 1 == self.group.number
     }
 
-    /// When something falls due.
+    /// When something falls due, where timers run.
     pub fn next_look(&self) -> Option<Time> {
-        self.ready_since?;
+        if self.timers_rest() {
+            return None;
+        }
         self.timers.peek().map(|Reverse((at, _))| *at)
     }
 
@@ -293,7 +295,8 @@ impl Core {
         }
     }
 
-    /// Reads of one conversation's past wait until all that was decided of it is in the log, so that they show it.
+    /// Reads of one conversation's past wait until all that was decided of it, and of the configuration under
+    /// which it is shown, is in the log.
     fn past(&mut self, by: By, ask: PastAsk, reply: Option<Text>) {
         let after_group = match &ask {
             PastAsk::Conversation { id, .. } | PastAsk::History { id: Some(id), .. } => match self.load(id) {
@@ -301,7 +304,7 @@ impl Core {
                 Ok(()) if !self.slots.contains_key(id) => {
                     return self.refuse(by, reply, Refusal::ConversationNotFound, &Facts::default());
                 }
-                Ok(()) => self.slots.get(id).map_or(0, |slot| slot.in_group),
+                Ok(()) => self.slots.get(id).map_or(0, |slot| slot.in_group).max(self.config.in_group),
             },
             PastAsk::Config { .. } | PastAsk::History { id: None, .. } => self.config.in_group,
             PastAsk::Log { .. } => 0,
@@ -341,15 +344,15 @@ impl Core {
         if let Some(head) = self.archive.head(id)? {
             let slot = Slot::from_head(&head)?;
             self.adopt(slot);
-            self.saving.loaded(id.clone());
         }
         Ok(())
     }
 
     fn adopt(&mut self, slot: Slot) {
         let id = slot.c.id.clone();
-        if slot.is_dirty {
-            self.saving.changed(id.clone());
+        match slot.is_dirty {
+            true => self.saving.changed(id.clone()),
+            false => self.saving.loaded(id.clone()),
         }
         self.order.insert(id.clone());
         self.slots.insert(id.clone(), slot);

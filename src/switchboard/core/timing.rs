@@ -17,7 +17,7 @@ const TIMERS_MAX: usize = 512;
 impl Core {
     /// Decides what is due.
     pub(super) fn run_timers(&mut self, now: Time) {
-        if self.ready_since.is_none() || self.is_storage_full() || self.is_stopping {
+        if self.timers_rest() {
             return;
         }
         for _ in 0..TIMERS_MAX {
@@ -34,6 +34,11 @@ impl Core {
             self.settle(&id, now);
             self.schedule(&id, now);
         }
+    }
+
+    /// Whether nothing falls due, however late it is.
+    pub(super) fn timers_rest(&self) -> bool {
+        self.ready_since.is_none() || self.is_storage_full() || self.is_stopping
     }
 
     /// What is due for a conversation now.
