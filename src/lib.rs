@@ -16,7 +16,7 @@
 //!
 //! What a command comes to: **decide** (`domain::decide`), **append** (`log`), **adopt** and **answer**
 //! (`switchboard::core`), **publish** (`edge`). What must always hold is numbered in
-//! `domain::invariants`, checked after every event of the random walks under `tests/`.
+//! [`domain::invariants`], checked after every event of the random walks under `tests/`.
 //!
 //! What must never be: a rule that reads a clock, an answer ahead of its fsync, an event that the log does
 //! not hold, a second owner of state, a payload that says who its sender is.

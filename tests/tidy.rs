@@ -65,14 +65,29 @@ fn files_stay_short() {
     for folder in ["src", "tests"] {
         for (path, text) in sources(&root().join(folder)) {
             let lines = text.lines().count();
-            assert!(lines <= FILE_LINES_MAX, "{} has {lines} lines, at most {FILE_LINES_MAX}: where is the seam?", path.display());
+            assert!(
+                lines <= FILE_LINES_MAX,
+                "{} has {lines} lines, at most {FILE_LINES_MAX}: where is the seam?",
+                path.display()
+            );
         }
     }
 }
 
 #[test]
 fn the_top_level_holds_what_was_agreed() {
-    let agreed = ["CHANGELOG.md", "Cargo.lock", "Cargo.toml", "LICENSE", "README.md", "deploy", "schemas", "src", "target", "tests"];
+    let agreed = [
+        "CHANGELOG.md",
+        "Cargo.lock",
+        "Cargo.toml",
+        "LICENSE",
+        "README.md",
+        "deploy",
+        "schemas",
+        "src",
+        "target",
+        "tests",
+    ];
     for entry in fs::read_dir(root()).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         assert!(name.starts_with('.') || agreed.contains(&name.as_str()), "{name} does not belong at the top level");

@@ -250,9 +250,7 @@ impl Check<'_> {
             (Some(_), None) => {
                 self.fault("SWITCHBOARD_PASSWORD: expected a password beside SWITCHBOARD_USER, got none")
             }
-            (None, Some(_)) => {
-                self.fault("SWITCHBOARD_USER: expected a user beside SWITCHBOARD_PASSWORD, got none")
-            }
+            (None, Some(_)) => self.fault("SWITCHBOARD_USER: expected a user beside SWITCHBOARD_PASSWORD, got none"),
         }
         if logins.len() > 1 {
             let names: Vec<&str> = logins.iter().map(|(name, _)| *name).collect();

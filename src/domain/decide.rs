@@ -95,7 +95,11 @@ fn check_room(scene: &Scene<'_>, channel: &Name) -> Result<(), Refusal> {
 
 fn channel(c: &Conversation, command: &ChannelCommand, scene: &Scene<'_>) -> Result<Verdict, Refusal> {
     match command {
-        ChannelCommand::Start { .. } => Ok(Verdict::Unchanged),
+        ChannelCommand::Start { owner, metadata, .. } => {
+            owner.as_ref().map(|owner| enabled_target(owner, scene)).transpose()?;
+            Metadata::default().checked_merge(metadata)?;
+            Ok(Verdict::Unchanged)
+        }
         ChannelCommand::Message { .. } => {
             Ok(Verdict::Applied(match (&c.owner, scene.config.default_for(&c.channel)) {
                 (None, Some(to)) => vec![assigned(to, AssignCause::Default, c.metadata.clone())],
@@ -383,9 +387,9 @@ fn removal(c: &Conversation, scene: &Scene<'_>) -> Vec<Event> {
 fn after_close(c: &Conversation, command: &Command, expected: Expected, scene: &Scene<'_>) -> Result<Verdict, Refusal> {
     let way = scene.config.settings(&c.channel).after_close();
     match command {
-        Command::Channel(ChannelCommand::End { .. }) | Command::Operator(OperatorCommand::End { .. }) => {
-            Ok(Verdict::Unchanged)
-        }
+        Command::Channel(ChannelCommand::End { .. }) => Ok(Verdict::Unchanged),
+        // Nobody holds what is closed, and nobody needs to end it.
+        Command::Operator(OperatorCommand::Release { .. } | OperatorCommand::End { .. }) => Ok(Verdict::Unchanged),
         Command::Integration(IntegrationCommand::End { .. }) if c.last_owner == scene.by.name => Ok(Verdict::Unchanged),
         Command::Channel(ChannelCommand::Message { sent_at: Some(sent_at), .. })
             if c.closed.as_ref().is_some_and(|closed| sent_at.is_before(closed.at)) =>

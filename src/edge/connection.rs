@@ -9,7 +9,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::{Client, ConnectOptions, Event, ServerAddr, Subject};
 use tokio::runtime::{Builder, Runtime};
@@ -27,6 +27,10 @@ const CLIENT_MESSAGES: usize = 8 * 1024;
 const PING_EVERY: Duration = Duration::from_secs(5);
 /// How long a connection may take to be made.
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
+/// How long nothing more is said of attempts that fail.
+const QUIET: Duration = Duration::from_secs(30);
+/// The first pause between two attempts.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
 /// The longest pause between two attempts.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
@@ -51,13 +55,37 @@ pub struct Connection {
     /// To publish and subscribe with.
     pub client: Client,
     lost: watch::Receiver<bool>,
-    runtime: Option<Runtime>,
+    _tasks: Tasks,
+}
+
+/// The runtime on which a connection's tasks live; they end with it, without anybody waiting for them.
+struct Tasks(Option<Runtime>);
+
+impl Tasks {
+    fn new() -> Result<Tasks, EdgeError> {
+        let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("nats").enable_all().build();
+        runtime.map(|runtime| Tasks(Some(runtime))).map_err(EdgeError::Thread)
+    }
+
+    async fn run<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> Result<T, EdgeError> {
+        let runtime = self.0.as_ref().expect("it is there until it is dropped");
+        runtime.spawn(task).await.map_err(|panicked| EdgeError::Connect(Box::new(panicked)))
+    }
+}
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Connection {
     /// Connects to one of the servers; tries until it succeeds, or the server refuses the first credentials.
     pub async fn make(options: &Options, stats: &Arc<Stats>, is_first: bool) -> Result<Connection, EdgeError> {
-        let mut pause = Duration::from_millis(50);
+        let mut pause = PAUSE_MIN;
+        let mut quiet_until = Instant::now();
         loop {
             for url in &options.urls {
                 match connect(url, options, stats).await {
@@ -67,10 +95,14 @@ impl Connection {
                         return Ok(connection);
                     }
                     Err(error) if is_first && error.is_final() => return Err(error),
+                    Err(_) if Instant::now() < quiet_until => {}
                     Err(error) => {
                         tracing::warn!(server = %shown(url), error = %chain(&error), "no connection to NATS yet: trying again")
                     }
                 }
+            }
+            if Instant::now() >= quiet_until {
+                quiet_until = Instant::now() + QUIET;
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);
@@ -91,26 +123,13 @@ impl Connection {
     }
 }
 
-impl Drop for Connection {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
-}
-
 /// A subject below the inbox prefix that nobody can guess.
 pub fn new_inbox(inbox_prefix: &str) -> Subject {
     Subject::from(format!("{inbox_prefix}.{}", uuid::Uuid::new_v4().simple()))
 }
 
 async fn connect(url: &ServerAddr, options: &Options, stats: &Arc<Stats>) -> Result<Connection, EdgeError> {
-    let runtime = Builder::new_multi_thread()
-        .worker_threads(1)
-        .thread_name("nats")
-        .enable_all()
-        .build()
-        .map_err(EdgeError::Thread)?;
+    let tasks = Tasks::new()?;
     let (tell_lost, lost) = watch::channel(false);
     let connect_options = credentials(&options.credentials)
         .await?
@@ -124,18 +143,9 @@ async fn connect(url: &ServerAddr, options: &Options, stats: &Arc<Stats>) -> Res
         .reconnect_delay_callback(end_at_second_call(tell_lost))
         .event_callback(told_of(stats.clone()));
     let url = url.clone();
-    let connecting = runtime.spawn(async move { connect_options.connect(url).await });
-    let connected = match connecting.await {
-        Ok(connected) => connected.map_err(|error| EdgeError::Connect(Box::new(error))),
-        Err(panicked) => Err(EdgeError::Connect(Box::new(panicked))),
-    };
-    match connected {
-        Ok(client) => Ok(Connection { client, lost, runtime: Some(runtime) }),
-        Err(error) => {
-            runtime.shutdown_background();
-            Err(error)
-        }
-    }
+    let connected = tasks.run(async move { connect_options.connect(url).await }).await?;
+    let client = connected.map_err(|error| EdgeError::Connect(Box::new(error)))?;
+    Ok(Connection { client, lost, _tasks: tasks })
 }
 
 /// The library asks for a delay before each attempt to connect: first when the connection is

@@ -14,6 +14,7 @@ mod publisher;
 pub mod requests;
 mod service;
 mod stats;
+mod streams;
 pub mod subjects;
 
 use std::future::Future;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use async_nats::ServerAddr;
 use tokio::sync::{mpsc, watch};
 
+use connection::Connection;
 pub use connection::Credentials;
 
 use crate::switchboard::past::Archive;
@@ -188,7 +190,7 @@ async fn serve_and_stop(
     let mut publishing = tokio::spawn(publishing);
     let serving = service::serve(service, &turns, stop);
     tokio::pin!(serving, shutdown);
-    let connection = loop {
+    let served = loop {
         tokio::select! {
             served = &mut serving => break served,
             // The switchboard closes the outlet by itself where the log has failed.
@@ -200,8 +202,29 @@ async fn serve_and_stop(
         }
     };
     service.handle.stop();
-    let published = published_to_the_end(publishing.await);
-    connection.and(published)
+    let connection = match served {
+        Ok(connection) => connection,
+        Err(error) => {
+            let _ = publishing.await;
+            return Err(error);
+        }
+    };
+    let published = tokio::select! {
+        published = &mut publishing => published,
+        () = lost(connection) => {
+            let _ = turns.send(Turn::Lost).await;
+            publishing.await
+        }
+    };
+    published_to_the_end(published)
+}
+
+/// Waits for the loss of the connection and lets go of it: nothing waits to be sent on it any longer.
+async fn lost(connection: Option<Box<Connection>>) {
+    match connection {
+        Some(connection) => connection.lost().await,
+        None => std::future::pending().await,
+    }
 }
 
 fn published_to_the_end(outcome: Result<Result<(), String>, tokio::task::JoinError>) -> Result<(), EdgeError> {

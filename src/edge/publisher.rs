@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use async_nats::{Client, HeaderMap, HeaderName, Subject, Subscriber};
+use async_nats::{Client, HeaderMap, HeaderName, Message, Subject, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::stats::{Stats, endpoint_of};
+use super::stats::Stats;
 use super::subjects::Subjects;
 use crate::domain::{Name, Refusal};
 use crate::switchboard::answer::{Facts, error_body};
@@ -164,8 +164,11 @@ impl Publisher {
         let (ahead, mut decisions) = mpsc::channel(AHEAD_MAX);
         let archive = self.parts.archive.clone();
         let reading = tokio::task::spawn_blocking(move || {
-            let _ =
-                past::recorded_from(&archive, confirmed + 1, through).try_for_each(|read| ahead.blocking_send(read));
+            for read in past::recorded_from(&archive, confirmed + 1, through) {
+                if ahead.blocking_send(read).is_err() {
+                    return;
+                }
+            }
         });
         let mut ticks = interval(FENCE_EVERY);
         loop {
@@ -278,7 +281,7 @@ impl Publisher {
     }
 
     async fn answer(&mut self, answer: Answer) {
-        self.parts.stats.answered(endpoint_of(&answer.by), answer.refusal.as_ref());
+        self.parts.stats.answered(&answer.by, &answer.to, answer.refusal.as_ref());
         if self.link.is_none() {
             self.parts.stats.dropped_answers.increment(1);
             return;
@@ -366,15 +369,23 @@ impl Publisher {
         }
         self.fence = None;
         let Some(link) = &self.link else { return };
-        let subject = link.fence_subject.clone();
-        let through = self.sent_through;
+        let (subject, through) = (link.fence_subject.clone(), self.sent_through);
         self.publish(subject, HeaderMap::new(), through.to_string().into()).await;
-        let proof = async { while next_fence(&mut self.link).await < through {} };
-        match timeout(LAST_FENCE_WAIT, proof).await {
-            Ok(()) => self.confirmed(through),
-            Err(_) => tracing::warn!(
+        let Some(link) = &mut self.link else { return };
+        let proof = async {
+            while let Some(message) = link.fences.next().await {
+                if fence_in(&message) == Some(through) {
+                    return true;
+                }
+            }
+            false
+        };
+        if timeout(LAST_FENCE_WAIT, proof).await.unwrap_or(false) {
+            self.confirmed(through);
+        } else {
+            tracing::warn!(
                 "the server did not confirm the last publications: they are published again at the next start"
-            ),
+            );
         }
     }
 }
@@ -382,16 +393,16 @@ impl Publisher {
 /// The next fence that came back; never where there is no connection.
 async fn next_fence(link: &mut Option<Box<Link>>) -> u64 {
     let Some(link) = link else { return std::future::pending().await };
-    loop {
-        match link.fences.next().await {
-            Some(message) => {
-                if let Some(through) = std::str::from_utf8(&message.payload).ok().and_then(|text| text.parse().ok()) {
-                    return through;
-                }
-            }
-            None => std::future::pending().await,
+    while let Some(message) = link.fences.next().await {
+        if let Some(through) = fence_in(&message) {
+            return through;
         }
     }
+    std::future::pending().await
+}
+
+fn fence_in(message: &Message) -> Option<u64> {
+    std::str::from_utf8(&message.payload).ok()?.parse().ok()
 }
 
 fn noun_verb(full_name: &str) -> &str {

@@ -16,7 +16,7 @@ use super::publisher::{Turn, error_headers};
 use super::requests::{self, Headers};
 use super::stats::Stats;
 use super::subjects::{Endpoint, may_answer};
-use super::{EdgeError, Options};
+use super::{EdgeError, Options, streams};
 use crate::domain::Refusal;
 use crate::switchboard::Handle;
 use crate::switchboard::answer::{Facts, error_body};
@@ -49,7 +49,7 @@ pub struct Service {
 /// Why a connection is used no longer.
 enum Ended {
     Lost,
-    Asked(Connection),
+    Asked(Box<Connection>),
 }
 
 /// Serves until `stop` turns true; the connection, if there is one, is left open for the last answers.
@@ -57,11 +57,11 @@ pub async fn serve(
     service: &Arc<Service>,
     turns: &mpsc::Sender<Turn>,
     mut stop: watch::Receiver<bool>,
-) -> Result<Option<Connection>, EdgeError> {
+) -> Result<Option<Box<Connection>>, EdgeError> {
     let mut is_first = true;
     loop {
         let connection = tokio::select! {
-            made = Connection::make(&service.options, &service.stats, is_first) => made?,
+            made = Connection::make(&service.options, &service.stats, is_first) => Box::new(made?),
             () = asked(&mut stop) => return Ok(None),
         };
         if is_first {
@@ -82,7 +82,7 @@ pub async fn serve(
 /// Serves on one connection: first what was recorded is published, then requests are taken.
 async fn serve_on(
     service: &Arc<Service>,
-    connection: Connection,
+    connection: Box<Connection>,
     turns: &mpsc::Sender<Turn>,
     stop: &mut watch::Receiver<bool>,
 ) -> Ended {
@@ -98,8 +98,13 @@ async fn serve_on(
     }
     // The tasks have heard of it too: each ends when its subscription has run dry.
     let dry = async { while tasks.join_next().await.is_some() {} };
-    if timeout(UNSUBSCRIBE_WAIT, dry).await.is_err() {
-        tracing::warn!("the server did not confirm the end of subscriptions: some requests stay unanswered");
+    tokio::select! {
+        () = connection.lost() => return Ended::Lost,
+        dry = timeout(UNSUBSCRIBE_WAIT, dry) => {
+            if dry.is_err() {
+                tracing::warn!("the server did not confirm the end of subscriptions: some requests stay unanswered");
+            }
+        }
     }
     Ended::Asked(connection)
 }
@@ -121,6 +126,8 @@ async fn begin(
     let is_start = service.readiness.set(Reason::Starting, false);
     service.handle.ready(service.readiness.is_ready());
     if is_start {
+        // Nothing waits for it: where it may not ask, its question stays open for a while.
+        tokio::spawn(streams::warn_of_streams(connection.client.clone(), service.options.prefix.clone()));
         tracing::info!(prefix = %service.options.prefix, "ready");
     }
     Some(tasks)
@@ -229,18 +236,14 @@ impl Service {
             Err(refusal) => refusal,
             Ok(mut request) => {
                 request.reply = message.reply.as_ref().map(|reply| reply.as_str().into());
-                let waits = request.reply.is_some();
-                if waits {
-                    self.stats.taken(endpoint);
+                if let Some(reply) = &request.reply {
+                    self.stats.taken(endpoint, reply);
                 }
-                match self.handle.request(request) {
-                    Ok(()) => return,
-                    Err(_) if waits => {
-                        self.stats.answered(endpoint, Some(&Refusal::Busy));
-                        return refuse(client, message.reply, &Refusal::Busy).await;
-                    }
-                    Err(_) => Refusal::Busy,
+                let Err(request) = self.handle.request(request) else { return };
+                if let Some(reply) = &request.reply {
+                    self.stats.answered(&request.by, reply, Some(&Refusal::Busy));
                 }
+                return refuse(client, message.reply, &Refusal::Busy).await;
             }
         };
         self.stats.refused(endpoint, &refusal);

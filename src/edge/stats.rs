@@ -1,13 +1,14 @@
 //! What is counted, for Prometheus and for the NATS service protocol.
 
-use std::sync::Mutex;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use metrics::{Counter, counter};
 
 use super::subjects::Endpoint;
-use crate::domain::{By, Refusal, Role};
+use crate::domain::{By, Refusal, Role, Text};
 
 /// All counters of the edge.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub struct Stats {
     /// Connections made.
     pub connections: Counter,
     endpoints: [EndpointStats; 5],
+    /// Where answers to configurations go: an operator sends them, so that the caller alone does not tell the endpoint.
+    puts: Mutex<HashSet<Text>>,
     began: Instant,
 }
 
@@ -63,6 +66,7 @@ impl Stats {
             rejections: counter!("switchboard_rejections_published_total"),
             connections: counter!("switchboard_connections_total"),
             endpoints: Endpoint::ALL.map(EndpointStats::new),
+            puts: Mutex::default(),
             began: Instant::now(),
         }
     }
@@ -79,15 +83,19 @@ impl Stats {
         stats.requests_total.increment(1);
     }
 
-    /// A request that waits for an answer was handed on.
-    pub fn taken(&self, endpoint: Endpoint) {
+    /// A request that waits for an answer at `reply` is handed on.
+    pub fn taken(&self, endpoint: Endpoint, reply: &Text) {
+        if endpoint == Endpoint::Config {
+            self.puts().insert(reply.clone());
+        }
         let stats = self.of(endpoint);
         stats.waiting.fetch_add(1, Relaxed);
         stats.span_ns.fetch_sub(self.now_ns(), Relaxed);
     }
 
     /// A request that was handed on is answered.
-    pub fn answered(&self, endpoint: Endpoint, refusal: Option<&Refusal>) {
+    pub fn answered(&self, by: &By, to: &Text, refusal: Option<&Refusal>) {
+        let endpoint = self.endpoint_of(by, to);
         let stats = self.of(endpoint);
         stats.waiting.fetch_sub(1, Relaxed);
         stats.span_ns.fetch_add(self.now_ns(), Relaxed);
@@ -115,6 +123,21 @@ impl Stats {
         u64::try_from(stats.span_ns.load(Relaxed).wrapping_add(waiting.wrapping_mul(self.now_ns()))).unwrap_or(0)
     }
 
+    /// The endpoint that was asked: questions come from nobody by name.
+    fn endpoint_of(&self, by: &By, to: &Text) -> Endpoint {
+        match (by.role, &by.name) {
+            (Role::Channel, _) => Endpoint::Channel,
+            (Role::Integration, _) => Endpoint::Integration,
+            (_, None) => Endpoint::Query,
+            (_, Some(_)) if self.puts().remove(to) => Endpoint::Config,
+            (_, Some(_)) => Endpoint::Operator,
+        }
+    }
+
+    fn puts(&self) -> MutexGuard<'_, HashSet<Text>> {
+        self.puts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn now_ns(&self) -> i64 {
         self.began.elapsed().as_nanos() as i64
     }
@@ -140,16 +163,6 @@ impl EndpointStats {
     }
 }
 
-/// The endpoint at which `by` asked: questions come from nobody by name.
-pub fn endpoint_of(by: &By) -> Endpoint {
-    match (by.role, &by.name) {
-        (Role::Channel, _) => Endpoint::Channel,
-        (Role::Integration, _) => Endpoint::Integration,
-        (_, Some(_)) => Endpoint::Operator,
-        (_, None) => Endpoint::Query,
-    }
-}
-
 fn describe() {
     for (name, what) in [
         ("switchboard_requests_total", "Requests that came, by endpoint"),
@@ -171,18 +184,33 @@ fn describe() {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Name;
 
     #[test]
     fn processing_time_is_that_from_arrival_to_answer() {
-        let stats = Stats::new();
-        stats.taken(Endpoint::Channel);
+        let (stats, by, to) = (Stats::new(), caller(Role::Channel), Text::from("_INBOX.a"));
+        stats.taken(Endpoint::Channel, &to);
         std::thread::sleep(std::time::Duration::from_millis(2));
         assert!(stats.processing_ns(Endpoint::Channel) >= 2_000_000);
-        stats.answered(Endpoint::Channel, Some(&Refusal::Busy));
+        stats.answered(&by, &to, Some(&Refusal::Busy));
         let settled = stats.processing_ns(Endpoint::Channel);
         std::thread::sleep(std::time::Duration::from_millis(2));
         assert_eq!(stats.processing_ns(Endpoint::Channel), settled);
         assert_eq!(stats.processing_ns(Endpoint::Query), 0);
         assert_eq!(*stats.of(Endpoint::Channel).last_error.lock().unwrap(), "503:busy");
+    }
+
+    #[test]
+    fn an_answer_is_counted_at_the_endpoint_that_was_asked() {
+        let (stats, by) = (Stats::new(), caller(Role::Operator));
+        let (put, pass) = (Text::from("_INBOX.put"), Text::from("_INBOX.pass"));
+        stats.taken(Endpoint::Config, &put);
+        assert_eq!(stats.endpoint_of(&by, &pass), Endpoint::Operator);
+        assert_eq!(stats.endpoint_of(&by, &put), Endpoint::Config);
+        assert_eq!(stats.endpoint_of(&By { name: None, ..by }, &put), Endpoint::Query);
+    }
+
+    fn caller(role: Role) -> By {
+        By::caller(role, Name::parse("a").unwrap(), None)
     }
 }

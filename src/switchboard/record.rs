@@ -350,7 +350,8 @@ impl<'a> Entry<'a> {
             let channel = &envelope.conversation.channel;
             let c = state.get_or_insert_with(|| Conversation::unborn(&id, channel, self.at));
             // A close comes with what led to it, and the event before it has told of the last message.
-            let last_message_id = if kind == Kind::Closed { c.last_message_id.clone() } else { envelope.last_message_id };
+            let last_message_id =
+                if kind == Kind::Closed { c.last_message_id.clone() } else { envelope.last_message_id };
             let stamp = Stamp {
                 seq: envelope.seq,
                 at: self.at,

@@ -79,9 +79,12 @@ impl Saving {
         self.unchanged.push(id);
     }
 
-    /// Whether a round has something to do at once.
+    /// Whether a round has something to do at once; the last one begins without waiting for its time.
     pub fn has_work(&self) -> bool {
-        self.round.as_ref().is_some_and(|round| !round.todo.is_empty())
+        match &self.round {
+            Some(round) => !round.todo.is_empty(),
+            None => self.is_last && !self.is_being_kept && !self.is_broken && !self.changed.is_empty(),
+        }
     }
 
     /// Whether decisions are held back until what is under way is written.
