@@ -78,7 +78,7 @@ fn serve_options(options: ServeOptions) -> switchboard::serve::Options {
 /// and is not told as their error anyway.
 fn start_diagnostics(command: &Command) -> Result<(), Failure> {
     let (format, level) = match command {
-        Command::Serve(options) => (options.log_format, "info"),
+        Command::Serve(options) => (options.log_format, "info,async_nats=off"),
         _ => (TextOrJson::Text, "warn,async_nats=off"),
     };
     let wanted = ["SWITCHBOARD_LOG", "RUST_LOG"].into_iter().find_map(|name| Some((name, std::env::var(name).ok()?)));
