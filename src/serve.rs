@@ -99,6 +99,7 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()> + Send) ->
     let served = edge::run(options.edge, core, shutdown).await;
     reload.abort();
     handle.stop();
+    tracing::info!("stopping: no more commands are taken");
     let log = tokio::task::spawn_blocking(move || threads.join())
         .await
         .map_err(|error| ServeError::Thread(error.to_string()))?
@@ -108,7 +109,9 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()> + Send) ->
     }
     log.close(gauges.published_through.load(std::sync::atomic::Ordering::Relaxed))?;
     cache.close()?;
-    served.map_err(ServeError::Edge)
+    served.map_err(ServeError::Edge)?;
+    tracing::info!("stopped");
+    Ok(())
 }
 
 struct Opened {

@@ -25,18 +25,21 @@ pub struct Activity {
 
 /// What falls due next in `c`, and when.
 pub fn next_due(c: &Conversation, activity: Activity, config: &Config, ready_since: Time) -> Option<(Time, Due)> {
-    let never_before = |due: Time, wait_ms: u64| due.max(ready_since.plus_ms(wait_ms.min(GRACE_MS)));
-    let inactivity =
-        inactivity_due(c, activity, config).map(|(due, wait_ms)| (never_before(due, wait_ms), Due::Inactivity));
+    let inactivity = inactivity_due(c, activity, config).map(|(due, wait_ms)| (due, wait_ms, Due::Inactivity));
     let deadline = c.end_requested.as_ref().filter(|_| c.status == Status::Ending).and_then(|request| {
         let due = request.deadline?;
-        Some((never_before(due, due.ms_since(request.at)), Due::Deadline))
+        Some((due, due.ms_since(request.at), Due::Deadline))
     });
     let expiry = c.offer.as_ref().and_then(|offer| {
         let due = offer.expires_at?;
-        Some((never_before(due, due.ms_since(offer.offered_at)), Due::OfferExpiry))
+        Some((due, due.ms_since(offer.offered_at), Due::OfferExpiry))
     });
-    [expiry, deadline, inactivity].into_iter().flatten().min_by_key(|(due, _)| *due)
+    let looks = [expiry, deadline, inactivity].into_iter().flatten().map(|(due, wait_ms, what)| {
+        let not_before = ready_since.plus_ms(wait_ms.min(GRACE_MS));
+        (due.max(not_before), due, what)
+    });
+    // What an outage put off to one moment still goes by when it was due.
+    looks.min_by_key(|(at, due, _)| (*at, *due)).map(|(at, _, what)| (at, what))
 }
 
 fn inactivity_due(c: &Conversation, activity: Activity, config: &Config) -> Option<(Time, u64)> {

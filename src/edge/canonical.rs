@@ -27,13 +27,6 @@ pub fn object(fields: &[(Cow<'_, str>, &RawValue)]) -> Vec<u8> {
     out
 }
 
-/// The canonical form of a value.
-pub fn value(value: &Value) -> Vec<u8> {
-    let mut out = Vec::new();
-    write_value(value, &mut out);
-    out
-}
-
 fn write_raw(raw: &RawValue, out: &mut Vec<u8>) {
     let text = raw.get();
     let is_plain = !text.contains('\\')

@@ -252,6 +252,7 @@ impl Body<'_> {
 
 fn put(name: Name, headers: Headers<'_>, mut fields: Fields<'_>) -> Result<Request, Refusal> {
     let command_id = command_id(headers)?;
+    let canonical = command_id.as_ref().map(|_| canonical::object(fields.all())).unwrap_or_default();
     let raw =
         fields.raw("config").ok_or_else(|| bad("config: expected the whole configuration, got nothing".into()))?;
     let expected_version = fields.count("expected_version", 0)?;
@@ -263,7 +264,7 @@ fn put(name: Name, headers: Headers<'_>, mut fields: Fields<'_>) -> Result<Reque
     }
     let ask = PutAsk {
         document: Document::parse(&config),
-        canonical: canonical::value(&config),
+        canonical,
         expected_version,
         command_id,
         traceparent: traceparent(headers),

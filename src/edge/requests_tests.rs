@@ -259,10 +259,13 @@ fn a_malformed_trace_is_ignored() {
 #[test]
 fn a_configuration_is_read_with_all_its_faults() {
     let body = r#"{"config":{"settings":{"reopen":true}},"expected_version":2,"actor":"Ann"}"#;
-    let Ask::Put(ask) = ok(Endpoint::Config, "ann.put", body).ask else { panic!("expected a put") };
+    let headers = Headers { command_id: Some("id 1"), traceparent: None };
+    let Ask::Put(ask) = parse(Endpoint::Config, "ann.put", headers, body.as_bytes()).unwrap().ask else {
+        panic!("expected a put")
+    };
     assert!(ask.document.unwrap().settings.reopen);
     assert_eq!((ask.expected_version, ask.is_file), (Some(2), false));
-    assert_eq!(ask.canonical, br#"{"settings":{"reopen":true}}"#);
+    assert_eq!(ask.canonical, br#"{"actor":"Ann","config":{"settings":{"reopen":true}},"expected_version":2}"#);
     let body = r#"{"config":{"settings":{"reopen":1,"x":2}}}"#;
     let Ask::Put(ask) = ok(Endpoint::Config, "ann.put", body).ask else { panic!("expected a put") };
     assert_eq!(ask.document.unwrap_err().texts().len(), 2);

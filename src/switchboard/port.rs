@@ -81,7 +81,7 @@ pub struct RecordedBody {
 pub struct PutAsk {
     /// What was written, or what is wrong with it.
     pub document: Result<Document, Faults>,
-    /// The document as it was written, canonical: what a file is told apart by.
+    /// The whole body, or the whole file, in one canonical form: what a repeat, or a file, is told apart by.
     pub canonical: Vec<u8>,
     /// The version that the caller knew.
     pub expected_version: Option<u64>,

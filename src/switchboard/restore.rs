@@ -94,10 +94,10 @@ impl Tail<'_> {
             return self.take_config(frame, &line);
         }
         let id = ConversationId::parse(&line.conversation).map_err(|bad| bad.to_string())?;
-        if !self.slots.contains_key(&id) {
-            if let Some((_, head)) = self.cache.get(id.as_str()).map_err(|error| error.to_string())? {
-                self.slots.insert(id.clone(), Slot::from_head(&head)?);
-            }
+        if !self.slots.contains_key(&id)
+            && let Some((_, head)) = self.cache.get(id.as_str()).map_err(|error| error.to_string())?
+        {
+            self.slots.insert(id.clone(), Slot::from_head(&head)?);
         }
         let slot = self.slots.remove(&id);
         // The cache may be newer than the frame up to which it is whole.
@@ -164,16 +164,16 @@ fn fold(slot: Option<Slot>, line: &Entry<'_>) -> Result<Option<Slot>, String> {
     line.fold(&mut state)?;
     let Some(c) = state else { return Ok(None) };
     let mut slot = Slot::restored(c, rest);
-    if let Some((session, Some(closed_at))) = before {
-        if slot.c.session != session {
-            slot.ids.session_began(session, closed_at, line.at);
-        }
+    if let Some((session, Some(closed_at))) = before
+        && slot.c.session != session
+    {
+        slot.ids.session_began(session, closed_at, line.at);
     }
-    if let (Some(by), Some(command)) = (&line.by, &line.command) {
-        if let (Some(id), false) = (&command.id, line.events.is_empty()) {
-            let key = of_command_id(by, &line.conversation, id);
-            slot.ids.remember(key, line.digest().unwrap_or_default(), slot.c.session, line.seq, line.kinds());
-        }
+    if let (Some(by), Some(command)) = (&line.by, &line.command)
+        && let (Some(id), false) = (&command.id, line.events.is_empty())
+    {
+        let key = of_command_id(by, &line.conversation, id);
+        slot.ids.remember(key, line.digest().unwrap_or_default(), slot.c.session, line.seq, line.kinds());
     }
     Ok(Some(slot))
 }

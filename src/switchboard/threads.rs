@@ -47,6 +47,9 @@ pub struct Threads {
     keeper: JoinHandle<()>,
 }
 
+/// Inputs heard before anything is decided: a flood is answered `busy` no faster than others are served.
+const INPUTS_IN_ONE_GO_MAX: usize = 4096;
+
 /// The wait between two looks where nothing falls due.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -133,7 +136,8 @@ fn own(
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return core,
         }
-        while let Ok(input) = heard.try_recv() {
+        for _ in 0..INPUTS_IN_ONE_GO_MAX {
+            let Ok(input) = heard.try_recv() else { break };
             is_stopping |= hear(&mut core, input, clock);
         }
         core.step(clock());

@@ -46,13 +46,15 @@ impl Core {
             self.fall_due(id, Due::Removal, now);
         }
         while let Some(due) = self.due_now(id, now) {
-            self.fall_due(id, due, now);
+            if !self.fall_due(id, due, now) {
+                return;
+            }
         }
     }
 
-    /// Decides what nobody asked for.
-    pub(super) fn fall_due(&mut self, id: &ConversationId, due: Due, now: Time) {
-        let Some(slot) = self.slots.get(id) else { return };
+    /// Decides what nobody asked for; false where there was nothing to do.
+    pub(super) fn fall_due(&mut self, id: &ConversationId, due: Due, now: Time) -> bool {
+        let Some(slot) = self.slots.get(id) else { return false };
         let by = if due == Due::Removal { By::config() } else { By::timer() };
         let config = Arc::clone(&self.config.config);
         let last_message_id = slot.last_message_id.clone();
@@ -65,12 +67,13 @@ impl Core {
             open_conversations: 0,
         };
         let verdict = decide(Some(&slot.c), &Command::Due(due), Expected::default(), &scene);
-        let Ok(Verdict::Applied(events)) = verdict else { return };
+        let Ok(Verdict::Applied(events)) = verdict else { return false };
         let live = Live { user: slot.c.user.clone(), activity_at: slot.activity.at, last_message_id };
         let channel = slot.c.channel.clone();
         let cause =
             Cause { by: &by, at: now, verb: due.verb(), command_id: None, digest: None, body: None, traceparent: None };
         self.record(id, &channel, &events, &cause, &live);
+        true
     }
 
     fn repeated(&self, by: &By, ask: &CommandAsk, now: Time) -> Option<Decided> {

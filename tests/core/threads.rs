@@ -1,0 +1,231 @@
+//! The real threads over the log on disk: a few thousand commands, a stop, a start, and the same state.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+use switchboard::domain::{Text, Time};
+use switchboard::log::{Cache, Directory, DiskLog, Log};
+use switchboard::switchboard::core::Core;
+use switchboard::switchboard::fingerprint::Secret;
+use switchboard::switchboard::past::{Archive, ReadOutcome, read};
+use switchboard::switchboard::port::{Ask, Effect, Request};
+use switchboard::switchboard::restore::restore;
+use switchboard::switchboard::{Gauges, Handle, Threads, start as start_threads};
+
+use super::say::*;
+use super::usual;
+
+const WAITING_MAX: usize = 4096;
+
+/// A running switchboard on a data directory, with an edge that answers into a map.
+struct Running {
+    handle: Handle,
+    threads: Threads,
+    cache: Cache,
+    gauges: Arc<Gauges>,
+    answers: Receiver<(Text, Value)>,
+    seqs: Arc<Mutex<Vec<u64>>>,
+    got: HashMap<Text, Value>,
+    asked: u64,
+}
+
+impl Running {
+    fn start(path: &Path) -> Running {
+        let directory = Arc::new(Directory::open_or_create(path).unwrap());
+        let log = DiskLog::open(directory.clone()).unwrap();
+        let reader = log.reader();
+        let (cache, through) = Cache::open(directory.clone(), &reader).unwrap();
+        let restored = restore(&reader, &cache, through, |_| {}).unwrap();
+        let gauges = Arc::new(Gauges::default());
+        let secret = Secret(*directory.key());
+        let core = Core::new(secret, Box::new(cache.clone()), gauges.clone(), WAITING_MAX, restored);
+        let (to_answers, answers) = channel();
+        let (to_reads, reads) = channel();
+        let seqs = Arc::new(Mutex::new(Vec::new()));
+        let published = seqs.clone();
+        let answered = to_answers.clone();
+        let outlet = move |effects: Vec<Effect>| {
+            for effect in effects {
+                match effect {
+                    Effect::Recorded(recorded) => {
+                        published.lock().unwrap().extend(recorded.events.iter().map(|event| event.seq));
+                    }
+                    Effect::Answer(answer) => {
+                        let _ = answered.send((answer.to, serde_json::from_slice(&answer.body).unwrap()));
+                    }
+                    Effect::Read(job) => drop(to_reads.send(job)),
+                    Effect::Relay(_) | Effect::Rejection(_) => {}
+                }
+            }
+        };
+        let clock = || {
+            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+            Time(since.as_millis() as u64)
+        };
+        let archive = Archive { reader, cache: Some(cache.clone()) };
+        let (handle, threads) = start_threads(
+            core,
+            Box::new(log),
+            cache.clone(),
+            gauges.clone(),
+            WAITING_MAX,
+            Box::new(outlet),
+            Box::new(clock),
+        )
+        .unwrap();
+        let back = handle.clone();
+        std::thread::spawn(move || {
+            for job in reads {
+                match read(*job, &archive) {
+                    ReadOutcome::Answer(answer) => {
+                        let _ = to_answers.send((answer.to, serde_json::from_slice(&answer.body).unwrap()));
+                    }
+                    ReadOutcome::Closed(job) => back.closed_page(job),
+                    ReadOutcome::Nothing => {}
+                }
+            }
+        });
+        handle.ready(true);
+        Running { handle, threads, cache, gauges, answers, seqs, got: HashMap::new(), asked: 0 }
+    }
+
+    fn reply(&mut self) -> Text {
+        self.asked += 1;
+        format!("_INBOX.{}", self.asked).into()
+    }
+
+    fn hand(&mut self, mut request: Request) -> Text {
+        let reply = self.reply();
+        request.reply = Some(reply.clone());
+        while let Err(again) = self.handle.request(request) {
+            request = again;
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        reply
+    }
+
+    fn send(&mut self, call: Call) -> Text {
+        self.hand(call.request(None))
+    }
+
+    fn answer(&mut self, reply: &Text) -> Value {
+        while !self.got.contains_key(reply) {
+            let (to, body) = self.answers.recv_timeout(Duration::from_secs(20)).expect("an answer in time");
+            assert!(self.got.insert(to, body).is_none(), "nothing is answered twice");
+        }
+        self.got[reply].clone()
+    }
+
+    fn question(&mut self, ask: Ask) -> Value {
+        let reply = self.hand(Request { by: anybody(), ask, reply: None });
+        self.answer(&reply)
+    }
+
+    /// All states, page by page.
+    fn states(&mut self) -> Vec<Value> {
+        let mut ask = everything(100);
+        let mut rows = Vec::new();
+        loop {
+            let page = self.question(Ask::List(Box::new(ask.clone())));
+            rows.extend(page["conversations"].as_array().expect("a page").iter().cloned());
+            match page["next"].as_str() {
+                Some(next) => ask.after = Some(next.into()),
+                None => return rows,
+            }
+        }
+    }
+
+    /// Stops as the service does, and says which events had been published.
+    fn stop(self) -> Vec<u64> {
+        let Running { handle, threads, cache, seqs, .. } = self;
+        handle.stop();
+        let log = threads.join().expect("no thread panicked");
+        cache.close().unwrap();
+        log.close(0).unwrap();
+        let seqs = seqs.lock().unwrap();
+        seqs.clone()
+    }
+}
+
+#[test]
+fn thousands_of_commands_survive_a_stop_and_a_start() {
+    let place = tempfile::tempdir().unwrap();
+    let mut site = Running::start(place.path());
+    let applied = site.question(Ask::Put(Box::new(put(&usual()))));
+    assert_eq!(applied["outcome"], "applied");
+    let mut replies = Vec::new();
+    for n in 0..600 {
+        let id = format!("c{n:04}");
+        replies.push(site.send(start(&id).command_id("s").metadata(json!({"n": n}))));
+        replies.push(site.send(message(&id).content("hello").message_id("m1")));
+        replies.push(site.send(pass(bot(), &id, "agents")));
+        replies.push(site.send(reply(agents(), &id).content("hi")));
+        if n % 3 == 0 {
+            replies.push(site.send(overrule_end(&id).command_id("e")));
+        }
+    }
+    let outcomes: Vec<Value> = replies.iter().map(|reply| site.answer(reply)).collect();
+    assert_eq!(outcomes.len(), replies.len(), "everything is answered once");
+    let before = site.states();
+    assert_eq!(before.len(), 600);
+    assert_eq!(
+        site.gauges.open.load(Ordering::Relaxed),
+        before.iter().filter(|c| c["closed"].is_null()).count() as u64
+    );
+    let groups = site.gauges.groups.load(Ordering::Relaxed);
+    let decisions = site.gauges.decisions.load(Ordering::Relaxed);
+    assert!(groups < decisions / 2, "{decisions} decisions in {groups} groups");
+    let published = site.stop();
+    assert_eq!(published, (1..=published.len() as u64).collect::<Vec<_>>(), "each event once and in order");
+
+    let mut site = Running::start(place.path());
+    assert_eq!(site.states(), before);
+    let again = site.send(start("c0001").command_id("s").metadata(json!({"n": 1})));
+    assert_eq!(site.answer(&again)["replayed"], true);
+    let published = site.stop();
+    assert!(published.is_empty(), "nothing happened");
+}
+
+#[test]
+fn a_stop_is_quick_and_answers_what_was_taken() {
+    let place = tempfile::tempdir().unwrap();
+    let mut site = Running::start(place.path());
+    site.question(Ask::Put(Box::new(put(&usual()))));
+    let replies: Vec<Text> = (0..200).map(|n| site.send(start(&format!("c{n}")))).collect();
+    site.handle.stop();
+    let begun = std::time::Instant::now();
+    for reply in &replies {
+        let answer = site.answer(reply);
+        assert!(answer["outcome"] == "applied" || answer["error"]["code"] == "busy", "{answer}");
+    }
+    let Running { threads, .. } = site;
+    threads.join().expect("no thread panicked");
+    assert!(begun.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn timers_run_by_the_clock_of_the_threads() {
+    let place = tempfile::tempdir().unwrap();
+    let mut site = Running::start(place.path());
+    let mut config = usual();
+    config["integration"][0]["inactivity_timeout"] = json!("1s");
+    site.question(Ask::Put(Box::new(put(&config))));
+    let begun = std::time::Instant::now();
+    let reply = site.send(start("c1"));
+    site.answer(&reply);
+    let ended = loop {
+        let state = site.question(Ask::State { id: conversation("c1") });
+        if state["conversation"]["status"] == "closed" {
+            break begun.elapsed();
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10), "{state}");
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    assert!(ended >= Duration::from_millis(990), "{ended:?}");
+    site.stop();
+}
