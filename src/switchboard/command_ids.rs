@@ -39,6 +39,7 @@ pub struct CommandIds {
     /// When the sessions before this one closed: `(session, closed at)`, as long as their ids are remembered.
     closed: Vec<(u32, Time)>,
     #[serde(skip)]
+    #[allow(clippy::box_collection, reason = "few of a million conversations have one")]
     index: Option<Box<HashMap<u64, u32>>>,
 }
 

@@ -33,6 +33,7 @@ impl Queue {
     }
 
     /// Lets a request wait, or gives it back: the queue is full, or the caller has three quarters of it.
+    #[allow(clippy::result_large_err, reason = "what is given back is the request itself")]
     pub fn push(&mut self, request: Request) -> Result<(), Request> {
         if self.waiting >= self.waiting_max {
             return Err(request);

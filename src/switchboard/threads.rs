@@ -55,6 +55,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 impl Handle {
     /// Hands a request over; gives it back where the queue is full or nobody is there any more. Never blocks.
+    #[allow(clippy::result_large_err, reason = "what is given back is the request itself")]
     pub fn request(&self, request: Request) -> Result<(), Request> {
         match self.inputs.try_send(Input::Request(Box::new(request))) {
             Ok(()) => Ok(()),
