@@ -118,7 +118,7 @@ impl Refusal {
             Refusal::ConversationNotFound => "no such conversation: start it first".into(),
             Refusal::WrongChannel => "the conversation belongs to another channel".into(),
             Refusal::ConversationClosed => "the conversation is closed: the end user starts another one".into(),
-            Refusal::StaleVersion => "the conversation has changed since: read its state and decide again".into(),
+            Refusal::StaleVersion => "it has changed since: read how it stands and decide again".into(),
             Refusal::EndNotAllowed => "end users may not end conversations here: see end_user_can_end".into(),
             Refusal::NotInControl { owner: Some(owner) } => format!("control is held by {owner}, not by the caller"),
             Refusal::NotInControl { owner: None } => "nobody holds control, so the caller does not".into(),

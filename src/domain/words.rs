@@ -141,9 +141,8 @@ impl Time {
 
     /// Reads an RFC 3339 moment with any offset and precision.
     pub fn parse(text: &str) -> Result<Time, String> {
-        let stamp: jiff::Timestamp = text
-            .parse()
-            .map_err(|_| format!("expected an RFC 3339 time such as 2026-01-31T12:00:00.000Z, got {text:?}"))?;
+        let stamp = rfc3339(text)
+            .ok_or_else(|| format!("expected an RFC 3339 time such as 2026-01-31T12:00:00.000Z, got {text:?}"))?;
         u64::try_from(stamp.as_millisecond()).map(Time).map_err(|_| format!("expected a time after 1970, got {text:?}"))
     }
 }
@@ -168,6 +167,35 @@ impl<'de> Deserialize<'de> for Time {
     }
 }
 
+/// Finest decimals of a second that are kept: nanoseconds.
+const DECIMALS_MAX: usize = 9;
+
+/// Reads RFC 3339 as the schemas have it. The library alone also takes a space, a comma, a time without seconds and
+/// an offset beyond a day, and no more than nanoseconds.
+fn rfc3339(text: &str) -> Option<jiff::Timestamp> {
+    let (whole, rest) = text.split_at_checked("2026-01-31T12:00:00".len())?;
+    let (decimals, offset) = match rest.strip_prefix('.') {
+        Some(rest) => rest.split_at(rest.bytes().take_while(u8::is_ascii_digit).count()),
+        None => ("0", rest),
+    };
+    let is_offset =
+        matches!(offset, "Z" | "z") || (is_of_form(&offset.replacen('-', "+", 1), "+00:00") && offset[1..] < *"24:00");
+    let is_whole = ["0000-00-00T00:00:00", "0000-00-00t00:00:00"].iter().any(|form| is_of_form(whole, form));
+    if !is_whole || decimals.is_empty() || !is_offset {
+        return None;
+    }
+    match decimals.get(..DECIMALS_MAX) {
+        Some(kept) => format!("{whole}.{kept}{offset}").parse().ok(),
+        None => text.parse().ok(),
+    }
+}
+
+/// Whether `text` is like `form`, in which 0 stands for any digit.
+fn is_of_form(text: &str, form: &str) -> bool {
+    let is_like = |(byte, like): (u8, u8)| if like == b'0' { byte.is_ascii_digit() } else { byte == like };
+    text.len() == form.len() && text.bytes().zip(form.bytes()).all(is_like)
+}
+
 /// A moment as a sender wrote it, with the precision that it was written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SentAt {
@@ -178,11 +206,9 @@ pub struct SentAt {
 impl SentAt {
     /// Reads an RFC 3339 moment and notes how fine it is.
     pub fn parse(text: &str) -> Result<SentAt, String> {
-        let stamp: jiff::Timestamp = text
-            .parse()
-            .map_err(|_| format!("expected an RFC 3339 time such as 2026-01-31T12:00:00Z, got {text:?}"))?;
-        let decimals =
-            text.split_once(['.', ',']).map_or(0, |(_, rest)| rest.bytes().take_while(u8::is_ascii_digit).count());
+        let stamp = rfc3339(text)
+            .ok_or_else(|| format!("expected an RFC 3339 time such as 2026-01-31T12:00:00Z, got {text:?}"))?;
+        let decimals = text.split_once('.').map_or(0, |(_, rest)| rest.bytes().take_while(u8::is_ascii_digit).count());
         let step_ns = 10_i128.pow(9 - decimals.min(9) as u32);
         Ok(SentAt { at_ns: stamp.as_nanosecond(), step_ns })
     }

@@ -69,8 +69,18 @@ fn write_value(value: &Value, out: &mut Vec<u8>) {
             }
             out.push(b'}');
         }
+        Value::Number(number) => match number.as_f64().filter(|_| number.is_f64()).filter(is_whole) {
+            // 1.0 and 1 are one number.
+            Some(whole) => write_json(&(whole as i64), out),
+            None => write_json(number, out),
+        },
         scalar => write_json(scalar, out),
     }
+}
+
+/// Whether a number is whole, and not so large that it stands for several.
+fn is_whole(number: &f64) -> bool {
+    number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0
 }
 
 fn write_json<T: serde::Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::domain::metadata::{Patch, Scalar};
@@ -71,10 +71,7 @@ impl<'a> Fields<'a> {
 
     /// The name of an integration.
     pub fn integration(&mut self, key: &'static str) -> Result<Option<Given<'a, Name>>, Refusal> {
-        self.read(key, |text| match text {
-            NEXT => Err(format!("expected the name of an integration, got {NEXT:?}, which is reserved")),
-            name => Name::parse(name).map_err(|bad| bad.to_string()),
-        })
+        self.read(key, integration_name)
     }
 
     /// The name of a caller or channel.
@@ -143,6 +140,14 @@ pub struct Given<'a, T> {
     pub raw: &'a RawValue,
 }
 
+/// Reads the name of an integration.
+pub fn integration_name(text: &str) -> Result<Name, String> {
+    match text {
+        NEXT => Err(format!("expected the name of an integration, got {NEXT:?}, which is reserved")),
+        name => Name::parse(name).map_err(|bad| bad.to_string()),
+    }
+}
+
 /// A request that is not of the right form.
 pub fn bad(text: String) -> Refusal {
     Refusal::BadRequest(text)
@@ -200,6 +205,70 @@ struct Object<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 impl<'de> Deserialize<'de> for Object<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(ObjectVisitor)
+    }
+}
+
+/// Refuses a text in which some object has a key twice, however deep: which of the two is meant nobody can know.
+pub fn check_keys(json: &str) -> Result<(), serde_json::Error> {
+    serde_json::from_str::<Once>(json).map(|Once| ())
+}
+
+/// JSON of which only is asked whether each key stands once.
+struct Once;
+
+impl<'de> Deserialize<'de> for Once {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OnceVisitor)
+    }
+}
+
+struct OnceVisitor;
+
+impl<'de> Visitor<'de> for OnceVisitor {
+    type Value = Once;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Once, E> {
+        Ok(Once)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Once, E> {
+        Ok(Once)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Once, E> {
+        Ok(Once)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Once, E> {
+        Ok(Once)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Once, E> {
+        Ok(Once)
+    }
+
+    fn visit_unit<E>(self) -> Result<Once, E> {
+        Ok(Once)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Once, A::Error> {
+        while list.next_element::<Once>()?.is_some() {}
+        Ok(Once)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Once, A::Error> {
+        let mut seen = std::collections::HashSet::new();
+        while let Some((Key(key), Once)) = map.next_entry::<Key<'de>, Once>()? {
+            if seen.contains(&key) {
+                return Err(serde::de::Error::custom(format_args!("the key {:?} stands twice", shortened(&key))));
+            }
+            seen.insert(key);
+        }
+        Ok(Once)
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::canonical;
-use super::fields::{Fields, NEXT, bad, string, wrong};
+use super::fields::{Fields, NEXT, bad, check_keys, integration_name, string, wrong};
 use super::subjects::{self, Endpoint, Route};
 use crate::domain::command::{ChannelCommand, Expected, IntegrationCommand, OperatorCommand, Target};
 use crate::domain::config::Document;
@@ -258,7 +258,9 @@ fn put(name: Name, headers: Headers<'_>, mut fields: Fields<'_>) -> Result<Reque
     let expected_version = fields.count("expected_version", 0)?;
     let actor = actor(&mut fields)?;
     fields.finish()?;
-    let config: Value = serde_json::from_str(raw.get()).map_err(|error| bad(format!("config: {error}")))?;
+    let config: Value = check_keys(raw.get())
+        .and_then(|()| serde_json::from_str(raw.get()))
+        .map_err(|error| bad(format!("config: {error}")))?;
     if !config.is_object() {
         return Err(wrong("config", "an object", raw));
     }
@@ -316,7 +318,7 @@ fn owner(fields: &mut Fields<'_>) -> Result<Option<Option<Name>>, Refusal> {
         return Ok(Some(None));
     }
     let text = string(raw).ok_or_else(|| wrong("owner", "the name of an integration, or null for nobody", raw))?;
-    let name = Name::parse(&text).map_err(|fault| bad(format!("owner: {fault}")))?;
+    let name = integration_name(&text).map_err(|fault| bad(format!("owner: {fault}")))?;
     Ok(Some(Some(name)))
 }
 

@@ -25,6 +25,7 @@ enum Input {
     Written(Written),
     Saved,
     SaveFailed,
+    LogFailed,
     Stop,
 }
 
@@ -141,6 +142,12 @@ fn own(
             let Ok(input) = heard.try_recv() else { break };
             is_stopping |= hear(&mut core, input, clock);
         }
+        if core.has_failed() {
+            if let Some(group) = core.give_up() {
+                let _ = groups.send(group);
+            }
+            return core;
+        }
         core.step(clock());
         if let Some(group) = core.take_group() {
             match groups.try_send(group) {
@@ -183,6 +190,7 @@ fn hear(core: &mut Core, input: Input, clock: &Clock) -> bool {
         Input::Written(written) => core.written(written),
         Input::Saved => core.saved(Saved, clock()),
         Input::SaveFailed => core.save_failed(),
+        Input::LogFailed => core.log_failed(),
         Input::Stop => {
             core.stop();
             return true;
@@ -198,6 +206,7 @@ fn write_groups(
     gauges: &Gauges,
     mut outlet: Outlet,
 ) -> Box<dyn Log> {
+    look_for_room(log.as_ref(), gauges);
     loop {
         let group = match to_write.recv_timeout(LOOK_EVERY) {
             Ok(group) => group,
@@ -214,9 +223,9 @@ fn write_groups(
                 tracing::error!(%error, "the log could not be written: the service stops, and the outcome of what was under way is unknown");
                 gauges.log_failed.store(true, Ordering::Relaxed);
                 outlet(fail(group));
-                while let Ok(group) = to_write.try_recv() {
-                    outlet(fail(group));
-                }
+                let _ = inputs.send(Input::LogFailed);
+                // What the owner decided meanwhile, and what still waits, hears the same until it has given up.
+                to_write.iter().for_each(|group| outlet(fail(group)));
                 return log;
             }
         };
@@ -236,7 +245,21 @@ fn write_groups(
 }
 
 fn look_for_room(log: &dyn Log, gauges: &Gauges) {
-    gauges.storage_full.store(matches!(log.room(), Room::Full { .. }), Ordering::Relaxed);
+    let room = log.room();
+    let is_full = matches!(room, Room::Full { .. });
+    if gauges.storage_full.swap(is_full, Ordering::Relaxed) == is_full {
+        return;
+    }
+    match room {
+        Room::Full { free, needed } => {
+            tracing::error!(
+                free,
+                needed,
+                "no room on the disk: nothing is recorded until there is some; queries go on"
+            );
+        }
+        Room::Enough => tracing::info!("there is room on the disk again: commands are taken"),
+    }
 }
 
 /// Appends the group's decisions; none is on stable storage unless all are.

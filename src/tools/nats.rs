@@ -184,12 +184,9 @@ impl Connection {
         self.ask_at(subject, headers, body, wait)
     }
 
-    /// Whether anybody listens on that subject, prefix and all.
-    pub fn is_heard(&mut self, subject: &str, wait: Duration) -> bool {
-        match self.ask_at(subject.to_owned(), HeaderMap::new(), Vec::new(), wait) {
-            Ok(_) | Err(NatsError::NoAnswer { .. }) => true,
-            Err(_) => false,
-        }
+    /// Whether anybody answers on that subject, prefix and all; who only listens there does not.
+    pub fn is_answered(&mut self, subject: &str, wait: Duration) -> bool {
+        self.ask_at(subject.to_owned(), HeaderMap::new(), Vec::new(), wait).is_ok()
     }
 
     fn ask_at(

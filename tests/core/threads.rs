@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use switchboard::domain::{Text, Time};
-use switchboard::log::{Cache, Directory, DiskLog, Log};
+use switchboard::log::{Cache, Directory, DiskLog, Log, MemoryLog, SimulatedDisk};
 use switchboard::switchboard::core::Core;
 use switchboard::switchboard::fingerprint::Secret;
 use switchboard::switchboard::past::{Archive, ReadOutcome, read};
@@ -228,4 +228,38 @@ fn timers_run_by_the_clock_of_the_threads() {
     };
     assert!(ended >= Duration::from_millis(990), "{ended:?}");
     site.stop();
+}
+
+#[test]
+fn a_log_that_fails_answers_all_that_waits_and_the_threads_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = Arc::new(Directory::open_or_create(folder.path()).unwrap());
+    let disk = SimulatedDisk::default();
+    let log = MemoryLog::open(&disk, directory.log_id()).unwrap();
+    let (cache, _) = Cache::open(directory, &log.reader()).unwrap();
+    let gauges = Arc::new(Gauges::default());
+    let restored = restore(&log.reader(), &cache, None, |_| {}).unwrap();
+    let core = Core::new(Secret([7; 32]), Box::new(cache.clone()), gauges.clone(), WAITING_MAX, restored);
+    let (answered, answers) = channel();
+    let outlet = move |effects: Vec<Effect>| {
+        for effect in effects {
+            if let Effect::Answer(answer) = effect {
+                answered.send(answer.refusal.map(|refusal| refusal.code())).unwrap();
+            }
+        }
+    };
+    let clock = Box::new(|| Time(1_000_000));
+    let (handle, threads) =
+        start_threads(core, Box::new(log), cache, gauges.clone(), WAITING_MAX, Box::new(outlet), clock).unwrap();
+    handle.request(start("before").request(Some("_INBOX.before".into()))).unwrap();
+    assert_eq!(answers.recv_timeout(Duration::from_secs(20)).unwrap(), None);
+    disk.fail_syncs(true);
+    for at in 0..100 {
+        let _ = handle.request(start(&format!("c{at}")).request(Some(format!("_INBOX.{at}").into())));
+    }
+    let first = answers.recv_timeout(Duration::from_secs(20)).unwrap();
+    assert_eq!(first, Some("log_failed"));
+    assert!(threads.join().is_ok(), "the threads end by themselves");
+    assert!(answers.iter().all(|code| code == Some("log_failed")));
+    assert!(gauges.log_failed.load(Ordering::Relaxed));
 }

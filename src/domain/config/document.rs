@@ -136,8 +136,8 @@ impl Form {
         let mut settings = Settings::default();
         if let Some(own) = fields.get("settings").and_then(|value| self.table("settings", value)) {
             let keys: Vec<&str> = Field::ALL.iter().map(|field| field.key()).collect();
-            self.known_keys("settings.", own, &keys);
-            self.settings("settings.", own, &mut settings);
+            self.known_keys("settings: ", own, &keys);
+            self.settings("settings: ", own, &mut settings);
         }
         let integrations = self.entries("integration", fields);
         let integrations = integrations.into_iter().filter_map(|(path, own)| self.integration(&path, own)).collect();
@@ -195,7 +195,7 @@ impl Form {
             *place = self.wait(path, own, key).unwrap_or(*place);
         }
         if let Some(value) = given(own, "open_conversations_max") {
-            match value.as_u64().filter(|count| (1..=OPEN_CONVERSATIONS_LIMIT).contains(count)) {
+            match whole(value).filter(|count| (1..=OPEN_CONVERSATIONS_LIMIT).contains(count)) {
                 Some(count) => settings.open_conversations_max = count,
                 None => self.wrong(path, "open_conversations_max", "a whole number from 1 to 10000000000", value),
             }
@@ -291,6 +291,12 @@ impl Form {
 
 fn given<'a>(own: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
     own.get(key).filter(|value| !value.is_null())
+}
+
+/// A whole number, also where it is written as 1e3.
+fn whole(value: &Value) -> Option<u64> {
+    let from_float = || value.as_f64().filter(|n| n.fract() == 0.0 && (0.0..=1e15).contains(n)).map(|n| n as u64);
+    value.as_u64().or_else(from_float)
 }
 
 fn kind_of(value: &Value) -> String {

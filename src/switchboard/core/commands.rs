@@ -7,12 +7,12 @@ use super::recording::Live;
 use crate::domain::command::{ChannelCommand, Due, Expected};
 use crate::domain::conversation::{Note, Status};
 use crate::domain::decide::{Scene, Verdict, check_caller, decide, is_orphaned};
-use crate::domain::{By, Command, Conversation, ConversationId, Event, Name, Refusal, Role, Text, Time};
+use crate::domain::{By, Command, Config, Conversation, ConversationId, Event, Name, Refusal, Role, Text, Time};
 use crate::switchboard::answer::{self, Applied, Facts};
 use crate::switchboard::command_ids::Decided;
 use crate::switchboard::fingerprint::of_command_id;
 use crate::switchboard::line::Line;
-use crate::switchboard::port::{CommandAsk, Direction, Effect, Rejection, Relay};
+use crate::switchboard::port::{Answer, CommandAsk, Direction, Effect, Rejection, Relay};
 use crate::switchboard::record::Cause;
 
 impl Core {
@@ -233,26 +233,30 @@ impl Core {
     }
 
     fn reject(&mut self, by: By, ask: &CommandAsk, reply: Option<Text>, refusal: Refusal, now: Time) {
-        let slot = self.slots.get(&ask.id).filter(|_| may_hear(&refusal));
-        let facts =
-            Facts { conversation: slot.map(|slot| &slot.c), expected: Some(ask.expected), config_version: None };
+        let slot = self.slots.get(&ask.id).filter(|slot| may_hear(&by, &slot.c, self.config()));
+        let conversation = slot.map(|slot| &slot.c);
+        let facts = Facts { conversation, expected: Some(ask.expected), config_version: None };
         let verb = ask.command.verb();
+        let body = reply.as_ref().map(|_| answer::error_body(&refusal, &facts));
         if !refusal.is_only_counted() {
             let id = ask.command_id.as_ref();
             let body = answer::rejection(now, &by, verb, ask.id.as_str(), id, &refusal, &facts);
             self.group.push(Effect::Rejection(Rejection { conversation: ask.id.text(), verb, body }));
         }
-        let Some(to) = reply else { return };
-        let slot = self.slots.get(&ask.id).filter(|_| may_hear(&refusal));
-        let facts = Facts { conversation: slot.map(|slot| &slot.c), ..facts };
-        let body = answer::error_body(&refusal, &facts);
-        self.group.push(Effect::Answer(crate::switchboard::port::Answer { to, by, body, refusal: Some(refusal) }));
+        if let (Some(to), Some(body)) = (reply, body) {
+            self.group.push(Effect::Answer(Answer { to, by, body, refusal: Some(refusal) }));
+        }
     }
 }
 
-/// Whether the refusal may tell of the conversation: not to a channel to which it does not belong, nor to nobody's caller.
-fn may_hear(refusal: &Refusal) -> bool {
-    !matches!(refusal, Refusal::WrongChannel | Refusal::UnknownIntegration(_))
+/// Whether a refusal may tell the caller of the conversation: not a channel to which it does not belong, nor an
+/// integration that is not configured.
+fn may_hear(by: &By, c: &Conversation, config: &Config) -> bool {
+    match (by.role, &by.name) {
+        (Role::Channel, name) => name.as_ref() == Some(&c.channel),
+        (Role::Integration, Some(name)) => config.enabled(name).is_some(),
+        _ => true,
+    }
 }
 
 fn relay_data(by: &By, ask: &CommandAsk, c: &Conversation, content: &str) -> Vec<u8> {

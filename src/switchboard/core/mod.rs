@@ -19,7 +19,7 @@ use super::answer::{self, Facts, View};
 use super::fingerprint::Secret;
 use super::gauges::Gauges;
 use super::group::{Group, Written};
-use super::port::{Answer, Ask, Effect, Frames, ListJob, PastAsk, Read, ReadJob, Request};
+use super::port::{Answer, Ask, Effect, Frames, ListJob, PastAsk, PutAsk, Read, ReadJob, Request};
 use super::queue::Queue;
 use super::slot::Slot;
 use crate::domain::conversation::Status;
@@ -87,6 +87,9 @@ pub struct Core {
     next_seq: u64,
     last_at: Time,
     is_stopping: bool,
+    has_failed: bool,
+    /// The configuration file, while there is no room to record what it changes.
+    file_waiting: Option<(By, Box<PutAsk>)>,
     saving: save::Saving,
     evictions: u64,
 }
@@ -129,6 +132,8 @@ impl Core {
             next_seq: restored.next_seq,
             last_at: restored.last_at,
             is_stopping: false,
+            has_failed: false,
+            file_waiting: None,
             saving: save::Saving::default(),
             evictions: 0,
         };
@@ -180,9 +185,34 @@ impl Core {
         self.is_stopping = true;
     }
 
+    /// Takes in that the log cannot be written any more: nothing can be decided.
+    pub fn log_failed(&mut self) {
+        self.has_failed = true;
+    }
+
+    /// Whether the log failed.
+    pub fn has_failed(&self) -> bool {
+        self.has_failed
+    }
+
+    /// Answers all that waits with the word that the log failed: the last group.
+    pub fn give_up(&mut self) -> Option<Group> {
+        let mut waiting: Vec<(By, Option<Text>)> = Vec::new();
+        while let Some(request) = self.queue.pop() {
+            waiting.push((request.by, request.reply));
+        }
+        waiting.extend(self.parked.drain(..).map(|parked| (parked.by, parked.reply)));
+        waiting.extend(self.pages.drain(..).map(|page| (page.by, page.reply)));
+        for (by, reply) in waiting {
+            self.refuse(by, reply, Refusal::LogFailed, &Facts::default());
+        }
+        self.take_group()
+    }
+
     /// Does what there is to do, as far as the group has room.
     pub fn step(&mut self, now: Time) {
         let now = now.max(self.last_at);
+        self.put_waiting_file(now);
         self.run_timers(now);
         while self.has_room() {
             let Some(request) = self.queue.pop() else { break };

@@ -58,6 +58,10 @@ impl Core {
             Err(faults @ Faults::Form(_)) => return self.reject_put(by, &ask, reply, faults.into(), now),
             document => document,
         };
+        if self.is_storage_full() && ask.is_file {
+            self.file_waiting = Some((by, Box::new(ask)));
+            return;
+        }
         if self.is_storage_full() {
             return self.reject_put(by, &ask, reply, Refusal::StorageFull, now);
         }
@@ -78,6 +82,15 @@ impl Core {
         match document {
             Err(faults) => self.reject_put(by, &ask, reply, faults.into(), now),
             Ok(document) => self.apply(by, &ask, &document, digest, reply, now),
+        }
+    }
+
+    /// Applies the configuration file that waited for room on the disk.
+    pub(super) fn put_waiting_file(&mut self, now: Time) {
+        if !self.is_storage_full() {
+            if let Some((by, ask)) = self.file_waiting.take() {
+                self.put(by, *ask, None, now);
+            }
         }
     }
 
