@@ -1,0 +1,25 @@
+//! The whole service as its callers see it: the real program, a real NATS server, a log on a real disk.
+//!
+//! Every message that goes over the wire is held against the schemas, and what was published against the log.
+
+mod answer;
+mod process;
+#[path = "../common/schemas.rs"]
+mod schemas;
+mod server;
+mod wire;
+mod world;
+
+mod command_ids;
+mod control;
+mod crashes;
+mod forms;
+mod outages;
+mod permissions;
+mod queries;
+mod relays;
+mod requests;
+mod serving;
+mod sessions;
+mod timers;
+mod tools;

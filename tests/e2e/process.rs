@@ -1,0 +1,52 @@
+//! Processes that a test starts: how they end, and that they do.
+
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use tokio::time::{sleep, timeout};
+
+/// How long anything may take: a loaded machine is slow, a hanging test is worse.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+/// How a program ended.
+pub struct Ran {
+    /// Its exit code.
+    pub code: Option<i32>,
+    /// What it wrote.
+    pub out: String,
+    /// What it complained of.
+    pub err: String,
+}
+
+impl Ran {
+    /// What it wrote, if it ended well.
+    pub fn well(self) -> String {
+        assert_eq!(self.code, Some(0), "{}{}", self.out, self.err);
+        self.out
+    }
+}
+
+/// Runs a program to its end.
+pub async fn run(mut program: Command) -> Ran {
+    let ran = tokio::task::spawn_blocking(move || program.stdin(Stdio::null()).output());
+    let Output { status, stdout, stderr } = timeout(PATIENCE, ran).await.expect("it ends").unwrap().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    Ran { code: status.code(), out: text(stdout), err: text(stderr) }
+}
+
+/// Waits until a process has ended.
+pub async fn exit(child: &mut Child) -> ExitStatus {
+    let began = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        assert!(began.elapsed() < PATIENCE, "the process does not end");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Sends a signal to a process that a test started.
+pub fn signal(process: u32, name: &str) {
+    let sent = Command::new("kill").args([&format!("-{name}"), &process.to_string()]).status().unwrap();
+    assert!(sent.success(), "kill -{name} {process}");
+}

@@ -1,0 +1,101 @@
+//! The program's other commands, beside a running service and on a directory that nobody serves.
+
+use serde_json::{Value, json};
+
+use crate::process::run;
+use crate::wire::Heard;
+use crate::world::World;
+
+#[tokio::test]
+async fn what_is_shown_listed_and_replayed_is_the_same_over_nats_and_from_the_directory() {
+    let mut world = World::new().await;
+    world.ask("channel.web.start.c", json!({"user": "u", "metadata": {"topic": "bill"}})).await.ok();
+    world.ask("integration.bot.pass.c", json!({"to": "agents", "reason": "a person"})).await.ok();
+    world.begin("d", "bot").await;
+    world.ask("channel.web.end.d", json!({})).await.ok();
+    let shown = world.run(&["show", "c"]).await.well();
+    for word in ["agents", "web", "a person", "open"] {
+        assert!(shown.contains(word), "{word} is not in\n{shown}");
+    }
+    let seq = world.state("c").await["seq"].as_u64().unwrap() - 1;
+    let at = seq.to_string();
+    let commands: [&[&str]; 8] = [
+        &["show", "c", "--format", "json"],
+        &["show", "c", "--at", &at, "--format", "json"],
+        &["list", "--format", "json"],
+        &["list", "--status", "open", "--owner", "agents", "--format", "json"],
+        &["replay"],
+        &["replay", "--conversation", "c", "--format", "timeline"],
+        &["replay", "--type", "control.passed"],
+        &["replay", "--from", &at, "--to", &at],
+    ];
+    let mut over_nats = Vec::new();
+    for command in commands {
+        over_nats.push(world.run(command).await.well());
+    }
+    let shown: Value = serde_json::from_str(&over_nats[0]).unwrap();
+    assert_eq!(shown["conversation"], world.state("c").await);
+    let listed: Value = serde_json::from_str(&over_nats[3]).unwrap();
+    assert_eq!(
+        (listed["conversations"].as_array().unwrap().len(), &listed["conversations"][0]["id"]),
+        (1, &json!("c"))
+    );
+    let replayed: Vec<Value> = over_nats[4].lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(replayed, world.log_events().await);
+    assert_eq!((over_nats[6].lines().count(), over_nats[7].lines().count()), (1, 1));
+    world.stop().await;
+    for (command, over_nats) in commands.iter().zip(over_nats) {
+        let mut program = world.program(command);
+        program.arg("--data").arg(world.data());
+        assert_eq!(run(program).await.well(), over_nats, "{command:?}");
+    }
+    world.start().await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn an_operator_commands_from_the_shell() {
+    let world = World::new().await;
+    world.begin("c", "bot").await;
+    let passed =
+        world.run(&["operator", "pass", "c", "--to", "agents", "--as", "ann", "--reason", "stuck"]).await.well();
+    assert!(passed.contains("control passed"), "{passed}");
+    let event = world.event("c", "control.passed").await.json();
+    assert_eq!((&event["data"]["by"]["name"], &event["data"]["reason"]), (&json!("ann"), &json!("stuck")));
+    let again = world.run(&["operator", "pass", "c", "--to", "agents", "--as", "ann"]).await.well();
+    assert!(again.contains("unchanged"), "{again}");
+    world.run(&["operator", "release", "c", "--as", "ann"]).await.well();
+    world.run(&["operator", "end", "c", "--as", "ann"]).await.well();
+    assert_eq!(world.state("c").await["status"], "closed");
+    let refused = world.run(&["operator", "pass", "c", "--to", "bot", "--as", "ann"]).await;
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.err.contains("conversation_closed"), "{}", refused.err);
+    let unknown = world.run(&["show", "unknown"]).await;
+    assert_eq!(unknown.code, Some(1));
+    assert!(unknown.err.contains("conversation_not_found"), "{}", unknown.err);
+    let missing = world.run(&["operator", "pass", "c"]).await;
+    assert_eq!((missing.code, missing.err.contains("--to")), (Some(64), true), "{}", missing.err);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_replay_is_published_below_another_prefix_and_never_below_one_that_is_served() {
+    let world = World::new().await;
+    world.begin("c", "bot").await;
+    for (own, served) in [("switchboard", "switchboard"), ("other", "switchboard")] {
+        let refused = world.run(&["replay", "--publish", served, "--prefix", own]).await;
+        assert_eq!((refused.code, refused.err.contains("--publish")), (Some(64), true), "{}", refused.err);
+    }
+    // Who listens below the prefix, as everybody does who waits for the replay, serves nothing there.
+    world.run(&["replay", "--conversation", "c", "--publish", "again"]).await.well();
+    world.caught_up().await;
+    let replayed = world.wire.all().into_iter().filter(|heard| heard.subject.starts_with("again.event.c."));
+    let replayed: Vec<Heard> = replayed.collect();
+    let originals = world.wire.below("event.c.");
+    assert_eq!((replayed.len(), originals.len()), (2, 2));
+    for (replayed, original) in replayed.iter().zip(originals) {
+        assert_eq!(replayed.json(), original.json());
+        assert_eq!(replayed.header("Nats-Msg-Id"), original.header("Nats-Msg-Id"));
+    }
+    world.end().await;
+}
