@@ -87,10 +87,11 @@ impl Core {
 
     /// Applies the configuration file that waited for room on the disk.
     pub(super) fn put_waiting_file(&mut self, now: Time) {
-        if !self.is_storage_full() {
-            if let Some((by, ask)) = self.file_waiting.take() {
-                self.put(by, *ask, None, now);
-            }
+        if self.is_storage_full() {
+            return;
+        }
+        if let Some((by, ask)) = self.file_waiting.take() {
+            self.put(by, *ask, None, now);
         }
     }
 
