@@ -59,18 +59,6 @@ impl Options {
     }
 }
 
-/// Reads a list of servers with commas between them.
-pub fn parse_urls(text: &str) -> Result<Vec<ServerAddr>, String> {
-    let parse = |url: &str| match url.trim().parse::<ServerAddr>() {
-        Ok(url) if matches!(url.scheme(), "nats" | "tls") => Ok(url),
-        Ok(url) => {
-            Err(format!("expected a URL such as nats://127.0.0.1:4222 or tls://…, got the scheme {}", url.scheme()))
-        }
-        Err(_) => Err("expected a URL such as nats://127.0.0.1:4222, got something else".into()),
-    };
-    text.split(',').map(parse).collect()
-}
-
 /// What the edge needs of the layers below.
 pub struct Core {
     /// The switchboard.

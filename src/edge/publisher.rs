@@ -22,7 +22,7 @@ use crate::domain::{Name, Refusal};
 use crate::switchboard::answer::{Facts, error_body};
 use crate::switchboard::envelope::{TYPE_PREFIX, write_event, write_event_id, write_relay};
 use crate::switchboard::past::{self, Archive, ReadOutcome};
-use crate::switchboard::port::{Answer, Direction, Effect, ReadJob, Recorded, RecordedEvent, Rejection, Relay};
+use crate::switchboard::port::{Answer, Direction, Effect, Read, ReadJob, Recorded, RecordedEvent, Rejection, Relay};
 use crate::switchboard::{Gauges, Handle};
 
 /// How often it is proved how far publication got, while something is published.
@@ -42,6 +42,9 @@ const AHEAD_MAX: usize = 256;
 const ENVELOPE_BYTES: usize = 512;
 /// Bytes of the id of an event or its copy, about.
 const COPY_ID_BYTES: usize = 64;
+
+/// Characters of an error's text in its header; the body has all of it.
+const ERROR_TEXT_CHARS_MAX: usize = 512;
 
 const CONTENT_TYPE: HeaderName = HeaderName::from_static("Content-Type");
 const ERROR_CODE: HeaderName = HeaderName::from_static("Nats-Service-Error-Code");
@@ -310,7 +313,8 @@ impl Publisher {
 
     /// Reads the past away from here, so that nothing waits for the disk behind it.
     async fn read(&mut self, job: ReadJob) {
-        if self.reads.len() >= READS_WAITING_MAX {
+        // Pages of conversations are few: the switchboard itself bounds them, and waits for each to come back.
+        if self.reads.len() >= READS_WAITING_MAX && matches!(job.read, Read::Past(..)) {
             let Some(to) = job.reply else { return };
             let body = error_body(&Refusal::Busy, &Facts::default());
             return self.answer(Answer { to, by: job.by, body, refusal: Some(Refusal::Busy) }).await;
@@ -436,7 +440,8 @@ fn copy_id(id: &str, receiver: &str, name: &str) -> String {
 pub fn error_headers(refusal: &Refusal) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(ERROR_CODE.clone(), refusal.status().to_string());
-    headers.insert(ERROR_TEXT.clone(), refusal.message().replace(|c: char| c.is_control(), " "));
+    let text: String = refusal.message().chars().take(ERROR_TEXT_CHARS_MAX).collect();
+    headers.insert(ERROR_TEXT.clone(), text.replace(|c: char| c.is_control(), " "));
     headers
 }
 

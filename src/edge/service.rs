@@ -27,6 +27,8 @@ const FIRST_LOOK: Duration = Duration::from_millis(500);
 const LATER_LOOK: Duration = Duration::from_secs(1);
 /// How often another instance is looked for.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// The longest message that the service may send: a page, or a configuration, with what stands around it.
+const PAYLOAD_BYTES_NEEDED: usize = 1024 * 1024;
 /// How long the server has to confirm that it sends no more requests.
 const UNSUBSCRIBE_WAIT: Duration = Duration::from_secs(5);
 
@@ -117,10 +119,14 @@ async fn begin(
     stop: watch::Receiver<bool>,
 ) -> Option<JoinSet<()>> {
     let (caught_up, catching_up) = oneshot::channel();
-    let link = connection.link(&service.options.inbox_prefix()).await.ok()?;
+    let told = |error: &dyn std::fmt::Display| {
+        tracing::warn!(%error, "could not subscribe: check this user's permissions");
+    };
+    warn_of_small_payloads(&connection.client);
+    let link = connection.link(&service.options.inbox_prefix()).await.inspect_err(|e| told(e)).ok()?;
     turns.send(Turn::Connected(link, caught_up)).await.ok()?;
     catching_up.await.ok()?;
-    let mut tasks = subscribe(service, &connection.client, stop.clone()).await.ok()?;
+    let mut tasks = subscribe(service, &connection.client, stop.clone()).await.inspect_err(|e| told(e)).ok()?;
     tasks.spawn(watch_for_others(service.clone(), connection.client.clone(), stop));
     service.readiness.set(Reason::NotConnected, false);
     let is_start = service.readiness.set(Reason::Starting, false);
@@ -131,6 +137,18 @@ async fn begin(
         tracing::info!(prefix = %service.options.prefix, "ready");
     }
     Some(tasks)
+}
+
+/// Pages and configurations reach half a megabyte, and a message that the server does not take is lost.
+fn warn_of_small_payloads(client: &Client) {
+    let max_payload = client.server_info().max_payload;
+    if max_payload < PAYLOAD_BYTES_NEEDED {
+        tracing::warn!(
+            max_payload,
+            needed = PAYLOAD_BYTES_NEEDED,
+            "the server takes small messages only: raise its max_payload"
+        );
+    }
 }
 
 async fn subscribe(

@@ -175,14 +175,6 @@ pub fn may_answer(reply_prefix: &str, subject: &str) -> bool {
         && subject.split('.').all(|token| !matches!(token, "" | "*" | ">"))
 }
 
-/// Checks a prefix: one or several tokens.
-pub fn check_prefix(prefix: &str) -> Result<(), String> {
-    match prefix.split('.').try_for_each(|token| ConversationId::parse(token).map(drop)) {
-        Ok(()) => Ok(()),
-        Err(bad) => Err(format!("expected a prefix of tokens with dots between them: {bad}")),
-    }
-}
-
 /// Writes the subjects of everything that is published, from one growing buffer.
 #[derive(Debug)]
 pub struct Subjects {
@@ -310,13 +302,5 @@ mod tests {
         assert_eq!(inbox.as_str(), "acme.switchboard.inbox.channel.bot.c.control.passed");
         assert_eq!(subjects.standby(&name, "c", noun_verb).as_str(), "acme.switchboard.standby.bot.c.control.passed");
         assert_eq!(subjects.rejection("c", "pass").as_str(), "acme.switchboard.rejection.c.pass");
-    }
-
-    #[test]
-    fn a_prefix_is_checked() {
-        assert_eq!(check_prefix("acme.switchboard"), Ok(()));
-        for wrong in ["", "a..b", "a.*", "a b", "a.>"] {
-            assert!(check_prefix(wrong).is_err(), "{wrong}");
-        }
     }
 }

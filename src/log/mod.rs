@@ -36,7 +36,7 @@ use std::sync::Arc;
 pub use cache::{Cache, Place};
 pub use directory::Directory;
 pub use disk::DiskLog;
-pub use entry::{Entry, Hash, Salt};
+pub use entry::{Entry, Hash, LINE_BYTES_MAX, Salt};
 pub use error::{Fault, LogError, Problem};
 pub use frame::{Frame, Header};
 pub use memory::{MemoryLog, SimulatedDisk};

@@ -44,10 +44,10 @@ pub enum ReadOutcome {
 pub fn read(job: ReadJob, archive: &Archive) -> ReadOutcome {
     let ReadJob { by, reply, read } = job;
     let (body, refusal) = match read {
-        Read::Closed(mut job) => match closed_page(&mut job, archive) {
-            Ok(()) => return ReadOutcome::Closed(job),
-            Err(refusal) => (answer::error_body(&refusal, &Facts::default()), Some(refusal)),
-        },
+        Read::Closed(mut job) => {
+            job.fault = closed_page(&mut job, archive).err();
+            return ReadOutcome::Closed(job);
+        }
         Read::Past(ask, frames) => match answer_past(&ask, &frames, archive) {
             Ok(body) => (body, None),
             Err(refusal) => (answer::error_body(&refusal, &Facts::default()), Some(refusal)),

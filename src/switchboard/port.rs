@@ -320,6 +320,8 @@ pub struct ListJob {
     pub closed: Vec<Conversation>,
     /// The id up to which the cache was looked through; none where to its end.
     pub closed_through: Option<Text>,
+    /// Why the cache could not be asked.
+    pub fault: Option<Refusal>,
     /// The eviction count at which the cache was asked.
     pub evictions: u64,
 }

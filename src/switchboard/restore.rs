@@ -25,7 +25,7 @@ pub fn restore(
     mut progress: impl FnMut(u64),
 ) -> Result<Restored, String> {
     let head = reader.head();
-    let mut tail = Tail { cache, slots: HashMap::new(), config: Kept::default(), config_cached_through: 0 };
+    let mut tail = Tail { cache, slots: HashMap::new(), config: Kept::default(), config_cached_through: 0, changed: 0 };
     if through.is_some() {
         tail.read_cache(reader)?;
     }
@@ -34,7 +34,7 @@ pub fn restore(
         for entry in &frame.entries {
             tail.take(frame.header.frame, entry)?;
         }
-        if tail.slots.len() >= CHANGED_MAX {
+        if tail.changed >= CHANGED_MAX {
             tail.keep_closed(frame.header.frame, reader)?;
         }
         progress(frame.header.frame);
@@ -54,6 +54,8 @@ struct Tail<'a> {
     config: Kept,
     /// The last frame whose entries of the configuration the cache knew of.
     config_cached_through: u64,
+    /// Conversations that are not as the cache has them.
+    changed: usize,
 }
 
 impl Tail<'_> {
@@ -107,9 +109,11 @@ impl Tail<'_> {
             self.slots.extend(slot.map(|slot| (id, slot)));
             return Ok(());
         }
+        let was_dirty = slot.as_ref().is_some_and(|slot| slot.is_dirty);
         let slot = fold(slot, &line)?;
         if let Some(mut slot) = slot {
             slot.is_in_frame(frame);
+            self.changed += usize::from(!was_dirty);
             slot.is_dirty = true;
             self.slots.insert(id, slot);
         }
@@ -142,6 +146,7 @@ impl Tail<'_> {
         save.states.push((CONFIG_ID.into(), Place::Open, self.config.to_head()));
         keep(self.cache, &save, reader)?;
         self.slots.retain(|_, slot| slot.c.status != Status::Closed);
+        self.changed = 0;
         Ok(())
     }
 }

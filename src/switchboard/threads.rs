@@ -12,7 +12,7 @@ use super::gauges::Gauges;
 use super::group::{Group, Leaving, Written};
 use super::port::{Answer, Effect, ListJob, ReadJob, Request};
 use super::restore::keep;
-use crate::domain::{By, Refusal, Text, Time};
+use crate::domain::{Refusal, Time};
 use crate::log::{Cache, Log, LogError, Outcome, Reader, Room};
 use crate::switchboard::answer::{self, Facts};
 
@@ -21,7 +21,6 @@ enum Input {
     Request(Box<Request>),
     Ready(bool),
     ClosedPage(Box<ListJob>),
-    ClosedPageFailed(By, Option<Text>),
     Written(Written),
     Saved,
     SaveFailed,
@@ -51,6 +50,10 @@ pub struct Threads {
 /// Inputs heard before anything is decided: a flood is answered `busy` no faster than others are served.
 const INPUTS_IN_ONE_GO_MAX: usize = 4096;
 
+/// How long, and how often, a group waits for room on a disk that has just filled up: half a minute.
+const ROOM_WAIT: Duration = Duration::from_millis(100);
+const ROOM_WAITS_MAX: usize = 300;
+
 /// The wait between two looks where nothing falls due.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -75,11 +78,6 @@ impl Handle {
     /// Hands back a page whose closed conversations were read.
     pub fn closed_page(&self, job: Box<ListJob>) {
         let _ = self.inputs.send(Input::ClosedPage(job));
-    }
-
-    /// Says that a page could not be read.
-    pub fn closed_page_failed(&self, by: By, reply: Option<Text>) {
-        let _ = self.inputs.send(Input::ClosedPageFailed(by, reply));
     }
 
     /// Takes no more requests, decides what waits, and lets the outlet run dry.
@@ -186,7 +184,6 @@ fn hear(core: &mut Core, input: Input, clock: &Clock) -> bool {
         Input::Request(request) => core.request(*request),
         Input::Ready(ready) => core.ready(ready, clock()),
         Input::ClosedPage(job) => core.closed_page(*job),
-        Input::ClosedPageFailed(by, reply) => core.closed_page_failed(by, reply),
         Input::Written(written) => core.written(written),
         Input::Saved => core.saved(Saved, clock()),
         Input::SaveFailed => core.save_failed(),
@@ -217,7 +214,7 @@ fn write_groups(
             }
             Err(RecvTimeoutError::Disconnected) => return log,
         };
-        let positions = match append(log.as_mut(), &group, gauges) {
+        let positions = match append_when_there_is_room(log.as_mut(), &group, gauges) {
             Ok(positions) => positions,
             Err(error) => {
                 tracing::error!(%error, "the log could not be written: the service stops, and the outcome of what was under way is unknown");
@@ -259,6 +256,26 @@ fn look_for_room(log: &dyn Log, gauges: &Gauges) {
             );
         }
         Room::Enough => tracing::info!("there is room on the disk again: commands are taken"),
+    }
+}
+
+/// Appends a group. Where another program has just filled the disk, which nothing foresees, nothing was written: the
+/// group, and everything behind it, waits for room, for a while.
+fn append_when_there_is_room(
+    log: &mut dyn Log,
+    group: &Group,
+    gauges: &Gauges,
+) -> Result<Vec<(u64, [u8; 32])>, LogError> {
+    let mut waits = 0;
+    loop {
+        match append(log, group, gauges) {
+            Err(LogError::Full { .. }) if waits < ROOM_WAITS_MAX => {
+                gauges.storage_full.store(true, Ordering::Relaxed);
+                waits += 1;
+                std::thread::sleep(ROOM_WAIT);
+            }
+            appended => return appended,
+        }
     }
 }
 

@@ -124,7 +124,7 @@ fn a_page_ends_before_it_grows_too_large_and_says_where_the_next_starts() {
 }
 
 #[test]
-fn a_conversation_that_leaves_memory_while_a_page_is_read_is_on_it() {
+fn nothing_leaves_memory_while_a_page_is_read_that_would_miss_it() {
     let mut site = Site::new(&usual());
     for id in ["c1", "c2", "c3"] {
         site.ask(start(id));
@@ -137,12 +137,33 @@ fn a_conversation_that_leaves_memory_while_a_page_is_read_is_on_it() {
     site.take();
     site.write();
     site.hear();
-    // The cache is read now, when it does not hold c2 yet; then c2 goes there and leaves memory.
+    // The cache is read now, when it does not hold c2 yet; then c2 goes there, and stays for the page's sake.
     assert!(site.read());
     assert!(site.end_keeping());
-    assert!(site.core.conversation(&conversation("c2")).is_none());
+    assert!(site.core.conversation(&conversation("c2")).is_some());
     site.run();
     assert_eq!(ids(&site.answer(&page).unwrap()), ["c1", "c2", "c3"]);
+    site.keep_everything();
+    assert!(site.core.conversation(&conversation("c2")).is_none());
+}
+
+#[test]
+fn a_page_that_takes_for_ever_keeps_nothing_in_memory_for_ever() {
+    let mut site = Site::new(&usual());
+    site.ask(start("c1"));
+    site.ask(overrule_end("c1"));
+    let page = site.hand(anybody(), Ask::List(Box::new(everything(10))));
+    site.step();
+    site.take();
+    site.write();
+    site.hear();
+    for _ in 0..10 {
+        site.later(3 * SECOND).step();
+        site.keep();
+    }
+    assert!(site.core.conversation(&conversation("c1")).is_none());
+    site.run();
+    assert_eq!(ids(&site.answer(&page).unwrap()), ["c1"]);
 }
 
 #[test]

@@ -10,6 +10,10 @@ use serde_json::{Map, Value, json};
 use super::{Channel, Config, ENTRIES_MAX, Field, Integration, OnEnd, STANDBY_MAX, Settings};
 use crate::domain::words::{Name, Wait};
 
+/// Faults that are told at once.
+const FAULTS_MAX: usize = 100;
+/// Characters of a value that a fault shows.
+const SHOWN_CHARS_MAX: usize = 160;
 /// Most open conversations that one channel may be allowed.
 const OPEN_CONVERSATIONS_LIMIT: u64 = 10_000_000_000;
 
@@ -49,11 +53,11 @@ impl Document {
         let mut form = Form::default();
         let document = form.document(value);
         if !form.faults.is_empty() {
-            return Err(Faults::Form(form.faults));
+            return Err(Faults::Form(first_of(form.faults)));
         }
         let unmet = requirements(&document);
         if !unmet.is_empty() {
-            return Err(Faults::Requirements(unmet));
+            return Err(Faults::Requirements(first_of(unmet)));
         }
         Ok(document)
     }
@@ -225,7 +229,7 @@ impl Form {
         };
         let mut entries = Vec::new();
         for (at, item) in items.iter().enumerate() {
-            let called = item.get("name").and_then(Value::as_str).map_or((at + 1).to_string(), str::to_owned);
+            let called = item.get("name").and_then(Value::as_str).map_or((at + 1).to_string(), shortened);
             let path = format!("{key} {called}");
             if let Some(own) = self.table(&path, item) {
                 entries.push((format!("{path}: "), own));
@@ -247,7 +251,7 @@ impl Form {
 
     fn known_keys(&mut self, path: &str, fields: &Map<String, Value>, known: &[&str]) {
         for key in fields.keys().filter(|key| !known.contains(&key.as_str())) {
-            self.faults.push(format!("{path}unknown field {key:?}; known are {}", known.join(", ")));
+            self.faults.push(format!("{path}unknown field {:?}; known are {}", shortened(key), known.join(", ")));
         }
     }
 
@@ -289,6 +293,24 @@ impl Form {
     }
 }
 
+/// As many faults as somebody would mend in one go.
+fn first_of(mut faults: Vec<String>) -> Vec<String> {
+    if faults.len() > FAULTS_MAX {
+        let more = faults.len() - FAULTS_MAX;
+        faults.truncate(FAULTS_MAX);
+        faults.push(format!("and {more} more"));
+    }
+    faults
+}
+
+/// What somebody wrote, as far as it helps to find it.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.into(),
+    }
+}
+
 fn given<'a>(own: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
     own.get(key).filter(|value| !value.is_null())
 }
@@ -304,7 +326,7 @@ fn kind_of(value: &Value) -> String {
         Value::Null => "null".into(),
         Value::Array(_) => "a list".into(),
         Value::Object(_) => "a table".into(),
-        scalar => scalar.to_string(),
+        scalar => shortened(&scalar.to_string()),
     }
 }
 

@@ -28,9 +28,9 @@ impl Core {
             return self.archive_failed(by, reply, &error);
         }
         self.settle(&ask.id, now);
-        let digest = self.secret.of_body(ask.command.verb(), &ask.canonical);
+        let digest = ask.command_id.as_ref().map(|_| self.secret.of_body(ask.command.verb(), &ask.canonical));
         match self.repeated(&by, &ask, now) {
-            Some(decided) if decided.digest == digest => return self.replay(by, &ask, &decided, reply, now),
+            Some(decided) if Some(decided.digest) == digest => return self.replay(by, &ask, &decided, reply, now),
             Some(_) => return self.reject(by, &ask, reply, Refusal::CommandIdReused, now),
             None => {}
         }
@@ -100,7 +100,15 @@ impl Core {
         decide(slot.map(|slot| &slot.c), &ask.command, ask.expected, &scene)
     }
 
-    fn carry_out(&mut self, by: By, ask: &CommandAsk, verdict: Verdict, digest: u64, reply: Option<Text>, now: Time) {
+    fn carry_out(
+        &mut self,
+        by: By,
+        ask: &CommandAsk,
+        verdict: Verdict,
+        digest: Option<u64>,
+        reply: Option<Text>,
+        now: Time,
+    ) {
         let (is_applied, events) = match verdict {
             Verdict::Applied(events) => (true, events),
             Verdict::Unchanged => (false, Vec::new()),
@@ -124,7 +132,7 @@ impl Core {
                 at: now,
                 verb: ask.command.verb(),
                 command_id: ask.command_id.as_ref(),
-                digest: Some(digest),
+                digest,
                 body: Some(&ask.body),
                 traceparent: ask.traceparent.as_ref(),
             };
@@ -192,8 +200,8 @@ impl Core {
             Role::Channel => (Direction::Received, c.owner.clone()?),
             _ => (Direction::Sent, c.channel.clone()),
         };
-        let is_party = |name: &&Name| c.owner.as_ref() != Some(*name);
-        let standby = self.config.config.standbys().filter(is_party).cloned().collect();
+        let is_aside = |name: &&Name| c.owner.as_ref() != Some(*name);
+        let standby = self.config.config.standbys().filter(is_aside).cloned().collect();
         let relay = Relay {
             direction,
             conversation: ask.id.clone(),

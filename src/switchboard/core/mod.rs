@@ -79,6 +79,8 @@ pub struct Core {
     round: Option<Option<ConversationId>>,
     queue: Queue,
     pages: VecDeque<ListJob>,
+    /// Pages whose closed conversations are being read.
+    pages_out: usize,
     parked: Vec<Parked>,
     group: Group,
     /// The last group known to be on stable storage.
@@ -125,6 +127,7 @@ impl Core {
             round: Some(None),
             queue: Queue::new(waiting_max),
             pages: VecDeque::new(),
+            pages_out: 0,
             parked: Vec::new(),
             group: Group::new(1),
             written: 0,
@@ -256,7 +259,7 @@ impl Core {
 
     /// When something falls due, where timers run.
     pub fn next_look(&self) -> Option<Time> {
-        if self.timers_rest() {
+        if self.timers_rest() || !self.has_room() {
             return None;
         }
         self.timers.peek().map(|Reverse((at, _))| *at)

@@ -13,6 +13,8 @@ use crate::switchboard::port::{Effect, ListAsk, ListJob, Read, ReadJob};
 
 /// Conversations looked at in one step.
 const STEP_CONVERSATIONS_MAX: usize = 1024;
+/// Pages under way at once: each may hold half a megabyte, and the next is asked for when one is there.
+const PAGES_MAX: usize = 128;
 /// Most bytes of a page.
 pub const PAGE_BYTES_MAX: usize = 512 * 1024;
 
@@ -22,6 +24,12 @@ impl Core {
         if let Err(refusal) = check_caller(&by, self.config()) {
             return self.refuse(by, reply, refusal, &Facts::default());
         }
+        if self.pages.len() + self.pages_out >= PAGES_MAX {
+            return self.refuse(by, reply, Refusal::Busy, &Facts::default());
+        }
+        if reply.is_none() {
+            return;
+        }
         let job = ListJob {
             by,
             reply,
@@ -29,6 +37,7 @@ impl Core {
             rows: Vec::new(),
             closed: Vec::new(),
             closed_through: None,
+            fault: None,
             evictions: self.evictions,
         };
         self.look_for_closed(job);
@@ -36,12 +45,16 @@ impl Core {
 
     /// Takes back a page whose closed conversations were read from the cache.
     pub fn closed_page(&mut self, job: ListJob) {
-        self.pages.push_back(job);
+        self.pages_out = self.pages_out.saturating_sub(1);
+        match job.fault {
+            Some(refusal) => self.refuse(job.by, job.reply, refusal, &Facts::default()),
+            None => self.pages.push_back(job),
+        }
     }
 
-    /// Says that the cache could not be read for a page.
-    pub fn closed_page_failed(&mut self, by: By, reply: Option<Text>) {
-        self.refuse(by, reply, Refusal::LogFailed, &Facts::default());
+    /// Whether somebody's page rests on what the cache holds, and on nothing leaving memory meanwhile.
+    pub(super) fn has_pages(&self) -> bool {
+        self.pages_out > 0 || !self.pages.is_empty()
     }
 
     fn look_for_closed(&mut self, mut job: ListJob) {
@@ -49,6 +62,7 @@ impl Core {
         job.closed.clear();
         job.closed_through = None;
         if job.ask.may_be_closed() {
+            self.pages_out += 1;
             let (by, reply) = (job.by.clone(), job.reply.clone());
             self.group.push(Effect::Read(Box::new(ReadJob { by, reply, read: Read::Closed(Box::new(job)) })));
         } else {
@@ -67,7 +81,8 @@ impl Core {
             return self.look_for_closed(job);
         }
         match self.fill(job) {
-            Filled::More(job) => self.pages.push_back(job),
+            // One page after the other: many half done hold more memory than one done.
+            Filled::More(job) => self.pages.push_front(job),
             Filled::Whole(job, next) => {
                 let body = answer::page(&job.rows, next.as_deref());
                 self.answer(job.by, job.reply, body);

@@ -8,6 +8,7 @@ use crate::domain::config::change::changes;
 use crate::domain::config::document::{Document, Faults};
 use crate::domain::words::CONFIG_ID;
 use crate::domain::{By, Config, Name, Refusal, Text, Time};
+use crate::log::LINE_BYTES_MAX;
 use crate::switchboard::answer::{self, Applied, Facts};
 use crate::switchboard::fingerprint::{of_command_id, of_file};
 use crate::switchboard::group::Leaving;
@@ -123,6 +124,13 @@ impl Core {
             writer.config_event(event, seq, config.version(), &cause);
         }
         let (line, personal, recorded) = writer.finish();
+        if line.len() > LINE_BYTES_MAX {
+            let text = format!(
+                "the change would be recorded in {} bytes, expected at most {LINE_BYTES_MAX}: put it in two steps",
+                line.len()
+            );
+            return self.reject_put(by, ask, reply, Refusal::SettingsConflict(vec![text]), now);
+        }
         let told: Vec<(u64, &'static str)> = recorded.iter().map(|event| (event.seq, event.full_name)).collect();
         if !events.is_empty() || file.is_some() {
             self.next_seq += events.len() as u64;

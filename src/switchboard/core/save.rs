@@ -22,6 +22,8 @@ const EVERY_MS: u64 = 2000;
 const STEP_CONVERSATIONS_MAX: usize = 256;
 /// Steps that a round waits for conversations to rest before it holds decisions back.
 const PATIENCE_STEPS: u32 = 64;
+/// Rounds in a row after which nothing leaves memory because somebody reads a page, which would have to start over.
+const PUT_OFF_MAX: u32 = 8;
 
 /// States to be kept in the cache.
 #[derive(Debug, Default)]
@@ -49,6 +51,7 @@ pub struct Saving {
     last_at: Time,
     is_last: bool,
     is_broken: bool,
+    evictions_put_off: u32,
 }
 
 #[derive(Debug, Default)]
@@ -114,6 +117,12 @@ impl Core {
     pub fn saved(&mut self, _: Saved, now: Time) {
         self.saving.is_being_kept = false;
         self.saving.last_at = now;
+        self.forget_old_looks();
+        if self.has_pages() && self.saving.evictions_put_off < PUT_OFF_MAX {
+            self.saving.evictions_put_off += 1;
+            return;
+        }
+        self.saving.evictions_put_off = 0;
         let unchanged = std::mem::take(&mut self.saving.unchanged);
         let mut stay = Vec::new();
         let mut left = 0;
@@ -184,8 +193,10 @@ impl Core {
         let has_changes =
             !self.saving.changed.is_empty() || self.config.frames.len() != self.saving.is_config_kept_through;
         let has_leavers = !self.saving.unchanged.is_empty();
+        // A full disk is for the log alone.
         self.durable_frame > 0
             && !self.saving.is_broken
+            && !self.is_storage_full()
             && ((is_due && (has_changes || has_leavers)) || self.saving.changed.len() >= CHANGED_MIN)
     }
 }

@@ -11,6 +11,8 @@ use crate::domain::{ConversationId, Time};
 
 /// Conversations looked at in one go of a round: commands go on in between.
 const ROUND_CONVERSATIONS_MAX: usize = 1024;
+/// Looks beyond twice the conversations that are not worth a clearing.
+const LOOKS_SPARE: usize = 4096;
 /// Timers that fall due in one go.
 const TIMERS_MAX: usize = 512;
 
@@ -58,6 +60,14 @@ impl Core {
         if slot.looked_at.is_none_or(|look| at < look) {
             slot.looked_at = Some(at);
             self.timers.push(Reverse((at, id.clone())));
+        }
+    }
+
+    /// Drops looks at what has been put off or is gone, once they are more than half.
+    pub(super) fn forget_old_looks(&mut self) {
+        if self.timers.len() > 2 * self.slots.len() + LOOKS_SPARE {
+            let slots = &self.slots;
+            self.timers.retain(|Reverse((at, id))| slots.get(id).is_some_and(|slot| slot.looked_at == Some(*at)));
         }
     }
 
