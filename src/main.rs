@@ -70,6 +70,7 @@ fn serve_options(options: ServeOptions) -> switchboard::serve::Options {
         prefix: options.access.prefix,
         reply_prefix: options.reply_prefix,
         http: options.http,
+        events: options.events,
     };
     switchboard::serve::Options { edge, data: options.data, config: options.config, queue: options.queue }
 }

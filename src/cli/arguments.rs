@@ -94,8 +94,8 @@ pub struct ServeArguments {
     /// Address for /healthz, /readyz and /metrics, such as 127.0.0.1:8080
     #[arg(long, value_name = "ADDR", env = "SWITCHBOARD_HTTP")]
     pub http: Option<String>,
-    /// What carries the events: core, which is NATS itself [default: core]
-    #[arg(long, value_name = "core", env = "SWITCHBOARD_EVENTS")]
+    /// What carries the events: core, which is NATS itself, or jetstream, which keeps them for who is away [default: core]
+    #[arg(long, value_name = "core|jetstream", env = "SWITCHBOARD_EVENTS")]
     pub events: Option<String>,
     /// How many commands may wait [default: 16384]
     #[arg(long, value_name = "N", env = "SWITCHBOARD_QUEUE")]

@@ -9,9 +9,10 @@ use super::arguments::{
     Arguments, AskArguments, ListArguments, NatsArguments, OperatorArguments, OverruleArguments, PlaceArguments,
     ReplayArguments, ServeArguments, ShowArguments,
 };
-use super::{Command, Events, ServeOptions};
+use super::{Command, ServeOptions};
 use crate::domain::Name;
 use crate::domain::words::CONFIG_ID;
+use crate::edge::Events;
 use crate::tools::config_file::ConfigFile;
 use crate::tools::list::ListOptions;
 use crate::tools::nats::{Access, Login};
@@ -303,8 +304,8 @@ fn reply_prefix(text: &str) -> Result<String, String> {
 fn events(text: &str) -> Result<Events, String> {
     match text {
         "core" => Ok(Events::Core),
-        "jetstream" => Err("jetstream is not in this release: expected core".into()),
-        _ => Err(format!("expected core, got {text:?}")),
+        "jetstream" => Ok(Events::JetStream),
+        _ => Err(format!("expected core or jetstream, got {text:?}")),
     }
 }
 

@@ -15,6 +15,7 @@ use clap::{CommandFactory, FromArgMatches};
 
 pub use arguments::Cli;
 
+use crate::edge::Events;
 use crate::tools::config_file::ConfigFile;
 use crate::tools::failure::EXIT_USAGE;
 use crate::tools::list::ListOptions;
@@ -54,14 +55,6 @@ pub struct ServeOptions {
     pub queue: usize,
     /// The form of diagnostics.
     pub log_format: TextOrJson,
-}
-
-/// What carries the events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Events {
-    /// NATS itself: whoever does not listen asks later.
-    #[default]
-    Core,
 }
 
 /// Why nothing is to be done.

@@ -32,6 +32,15 @@ fn serve_takes_its_defaults() {
 }
 
 #[test]
+fn events_are_carried_by_core_or_jetstream() {
+    let Ok(Command::Serve(options)) = parse_in("serve --nats nats://localhost --data d --events jetstream", &[]) else {
+        panic!("expected serve")
+    };
+    assert_eq!(options.events, Events::JetStream);
+    assert!(faults("serve --nats nats://localhost --data d --events tape")[0].contains("core or jetstream"));
+}
+
+#[test]
 fn everything_wrong_is_told_at_once() {
     let told = faults("serve --queue 0 --http here --events tape --prefix a.*");
     let named: Vec<&str> = told.iter().filter_map(|fault| fault.split(':').next()).collect();

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 
 use super::publisher::Link;
 use super::stats::Stats;
+use super::streams::Acks;
 use super::{EdgeError, Options};
 
 /// Messages that may wait to be read, of each subscription: more are lost, so it is well beyond the queue.
@@ -115,11 +116,20 @@ impl Connection {
         let _ = lost.wait_for(|lost| *lost).await;
     }
 
-    /// A link for the publisher, with an inbox of its own to hear its fences.
-    pub async fn link(&self, inbox_prefix: &str) -> Result<Box<Link>, async_nats::SubscribeError> {
+    /// A link for the publisher, with inboxes of its own to hear its fences, and acknowledgements of streams.
+    pub async fn link(&self, inbox_prefix: &str, has_streams: bool) -> Result<Box<Link>, async_nats::SubscribeError> {
         let fence_subject = new_inbox(inbox_prefix);
         let fences = self.client.subscribe(fence_subject.clone()).await?;
-        Ok(Box::new(Link { client: self.client.clone(), fence_subject, fences }))
+        let acks = match has_streams {
+            true => Some(self.acks(new_inbox(inbox_prefix).to_string()).await?),
+            false => None,
+        };
+        Ok(Box::new(Link { client: self.client.clone(), fence_subject, fences, acks }))
+    }
+
+    async fn acks(&self, base: String) -> Result<Acks, async_nats::SubscribeError> {
+        let heard = self.client.subscribe(format!("{base}.*")).await?;
+        Ok(Acks { client: self.client.clone(), base, heard })
     }
 }
 

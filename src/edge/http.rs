@@ -15,6 +15,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use super::EdgeError;
+use super::streams::Health;
 use crate::switchboard::Gauges;
 
 /// Why the service is not ready.
@@ -99,6 +100,8 @@ pub struct Shown {
     pub gauges: Arc<Gauges>,
     /// What keeps the service from being ready.
     pub readiness: Arc<Readiness>,
+    /// What the streams show, with JetStream.
+    pub streams: Option<Arc<Health>>,
 }
 
 /// Collects what is counted from now on; must come before the first counter.
@@ -113,7 +116,11 @@ pub fn install_metrics() -> Result<PrometheusHandle, EdgeError> {
 
 /// Takes the address, so that a wrong one is told at once.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, EdgeError> {
-    TcpListener::bind(address).await.map_err(|source| EdgeError::Http { address, source })
+    let listener = TcpListener::bind(address).await.map_err(|source| EdgeError::Http { address, source })?;
+    // Of port 0 the system chooses one.
+    let address = listener.local_addr().unwrap_or(address);
+    tracing::info!(%address, "health and metrics are served");
+    Ok(listener)
 }
 
 /// Serves the pages until it is dropped.
@@ -131,8 +138,18 @@ pub async fn serve(listener: TcpListener, metrics: PrometheusHandle, shown: Show
 async fn readyz(State(shown): State<Shown>) -> impl IntoResponse {
     let reasons = shown.readiness.reasons(&shown.gauges);
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let body = json!({ "ready": reasons.is_empty(), "reasons": reasons }).to_string();
-    (status, [(header::CONTENT_TYPE, "application/json")], body)
+    let mut body = json!({ "ready": reasons.is_empty(), "reasons": reasons, "publication": publication(&shown.gauges) });
+    if let Some(streams) = &shown.streams {
+        let (in_step, trouble) = streams.look();
+        body["streams"] = json!({ "in_step": in_step, "trouble": trouble });
+    }
+    (status, [(header::CONTENT_TYPE, "application/json")], body.to_string())
+}
+
+/// How far publication got. Being behind does not keep the service from being ready: commands go on.
+fn publication(gauges: &Gauges) -> serde_json::Value {
+    let (durable, published) = (gauges.durable_through.load(Relaxed), gauges.published_through.load(Relaxed));
+    json!({ "durable_seq": durable, "published_seq": published, "lag_events": durable.saturating_sub(published) })
 }
 
 async fn metrics_page(metrics: PrometheusHandle, State(shown): State<Shown>) -> impl IntoResponse {
@@ -142,7 +159,11 @@ async fn metrics_page(metrics: PrometheusHandle, State(shown): State<Shown>) -> 
 }
 
 fn show_gauges(shown: &Shown) {
-    let Shown { gauges, readiness } = shown;
+    let Shown { gauges, readiness, streams } = shown;
+    if let Some(streams) = streams {
+        metrics::describe_gauge!("switchboard_streams_in_step", "Whether the streams hold what is published as it is published");
+        gauge!("switchboard_streams_in_step").set(f64::from(u8::from(streams.look().0)));
+    }
     let (durable, published) = (gauges.durable_through.load(Relaxed), gauges.published_through.load(Relaxed));
     let open = gauges.open.load(Relaxed);
     let ending = gauges.ending.load(Relaxed);

@@ -7,9 +7,11 @@
 
 mod canonical;
 mod connection;
+mod covering;
 mod discovery;
 mod fields;
 mod http;
+mod message;
 mod publisher;
 pub mod requests;
 mod service;
@@ -50,6 +52,18 @@ pub struct Options {
     pub reply_prefix: String,
     /// Where health and metrics are served, if at all.
     pub http: Option<SocketAddr>,
+    /// What carries the events.
+    pub events: Events,
+}
+
+/// What carries the events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Events {
+    /// NATS itself: whoever does not listen asks later.
+    #[default]
+    Core,
+    /// NATS, and two streams of JetStream that keep events and inboxes for those who are away.
+    JetStream,
 }
 
 impl Options {
@@ -142,9 +156,10 @@ pub async fn run(options: Options, core: Core, shutdown: impl Future<Output = ()
     let metrics = http::install_metrics()?;
     let stats = Arc::new(Stats::new());
     let readiness = Arc::new(Readiness::new());
+    let streams = (options.events == Events::JetStream).then(Arc::default);
     let pages = match options.http {
         Some(address) => {
-            let shown = Shown { gauges: core.gauges.clone(), readiness: readiness.clone() };
+            let shown = Shown { gauges: core.gauges.clone(), readiness: readiness.clone(), streams: streams.clone() };
             Some(tokio::spawn(http::serve(http::bind(address).await?, metrics, shown)))
         }
         None => None,
@@ -157,6 +172,7 @@ pub async fn run(options: Options, core: Core, shutdown: impl Future<Output = ()
         archive: core.archive,
         gauges: core.gauges,
         stats: stats.clone(),
+        streams,
     };
     let publishing = publisher::run(parts, core.effects, turned);
     let identity = Identity::new(&options.prefix, &core.log_id);

@@ -3,26 +3,28 @@
 //! Publication follows the log. The client library says `Ok` to a publish that never leaves, so
 //! what counts as published is only what a message of ours, sent after it and come back through
 //! the server, proves; after a lost connection everything behind that is read from the log and
-//! published again under the same ids, before anything newer.
+//! published again under the same ids, before anything newer. With JetStream it counts only when the
+//! streams have acknowledged it ([`super::streams`]), for which nothing here waits.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use async_nats::{Client, HeaderMap, HeaderName, Message, Subject, Subscriber};
+use async_nats::{Client, HeaderMap, Message, Subject, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use super::message::{self, Outgoing, Place, error_headers};
 use super::stats::Stats;
+use super::streams::{self, Acks, Happening, Health, Streams};
 use super::subjects::Subjects;
-use crate::domain::{Name, Refusal};
+use crate::domain::Refusal;
 use crate::switchboard::answer::{Facts, error_body};
-use crate::switchboard::envelope::{TYPE_PREFIX, write_event, write_event_id, write_relay};
 use crate::switchboard::past::{self, Archive, ReadOutcome};
-use crate::switchboard::port::{Answer, Direction, Effect, Read, ReadJob, Recorded, RecordedEvent, Rejection, Relay};
+use crate::switchboard::port::{Answer, Effect, Read, ReadJob, Recorded, RecordedEvent, Rejection, Relay};
 use crate::switchboard::{Gauges, Handle};
 
 /// How often it is proved how far publication got, while something is published.
@@ -38,19 +40,6 @@ const READS_WAITING_MAX: usize = 1024;
 /// Decisions read ahead while publication catches up.
 const AHEAD_MAX: usize = 256;
 
-/// Bytes of an event around its `data`, about.
-const ENVELOPE_BYTES: usize = 512;
-/// Bytes of the id of an event or its copy, about.
-const COPY_ID_BYTES: usize = 64;
-
-/// Characters of an error's text in its header; the body has all of it.
-const ERROR_TEXT_CHARS_MAX: usize = 512;
-
-const CONTENT_TYPE: HeaderName = HeaderName::from_static("Content-Type");
-const ERROR_CODE: HeaderName = HeaderName::from_static("Nats-Service-Error-Code");
-const ERROR_TEXT: HeaderName = HeaderName::from_static("Nats-Service-Error");
-const CLOUDEVENT_TYPE: &str = "application/cloudevents+json";
-
 /// A connection to publish on, and the subject on which it hears its own fences.
 pub struct Link {
     /// The connection.
@@ -59,6 +48,8 @@ pub struct Link {
     pub fence_subject: Subject,
     /// Where they come back.
     pub fences: Subscriber,
+    /// Where streams acknowledge, with JetStream.
+    pub acks: Option<Acks>,
 }
 
 /// What becomes of the connection.
@@ -83,6 +74,8 @@ pub struct Parts {
     pub gauges: Arc<Gauges>,
     /// What is counted.
     pub stats: Arc<Stats>,
+    /// What the streams show, with JetStream.
+    pub streams: Option<Arc<Health>>,
 }
 
 /// Publishes what is recorded, and leaves once the switchboard has stopped.
@@ -96,10 +89,10 @@ pub async fn run(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            biased;
             Some(turn) = turns.recv() => publisher.turn(turn).await?,
-            _ = ticks.tick() => publisher.send_fence().await,
+            _ = ticks.tick() => publisher.look().await,
             through = next_fence(&mut publisher.link) => publisher.confirmed(through),
+            happening = streams::next(&mut publisher.streams) => publisher.happened(happening).await?,
             Some(answer) = publisher.reads.join_next(), if !publisher.reads.is_empty() => {
                 publisher.read_done(answer.ok().flatten()).await;
             }
@@ -119,6 +112,9 @@ struct Publisher {
     link: Option<Box<Link>>,
     /// The last event published on this connection.
     sent_through: u64,
+    /// The last event that a fence has proved to be published.
+    proved_through: u64,
+    streams: Option<Streams>,
     /// The fence under way: through which event it proves, and since when.
     fence: Option<(u64, Instant)>,
     reads: JoinSet<Option<Answer>>,
@@ -129,6 +125,8 @@ impl Publisher {
     fn new(parts: Parts) -> Publisher {
         Publisher {
             subjects: Subjects::new(&parts.prefix),
+            streams: parts.streams.clone().map(|health| streams_of(&parts, health)),
+            proved_through: parts.gauges.published_through.load(Relaxed),
             parts,
             link: None,
             sent_through: 0,
@@ -141,19 +139,40 @@ impl Publisher {
     async fn turn(&mut self, turn: Turn) -> Result<(), String> {
         self.fence = None;
         match turn {
-            Turn::Lost => self.link = None,
-            Turn::Connected(link, caught_up) => {
+            Turn::Lost => {
+                self.link = None;
+                self.streams.as_mut().map(Streams::lost);
+            }
+            Turn::Connected(mut link, caught_up) => {
+                let acks = link.acks.take();
                 self.link = Some(link);
                 self.catch_up().await?;
+                if let (Some(streams), Some(acks)) = (&mut self.streams, acks) {
+                    streams.connected(acks);
+                }
                 let _ = caught_up.send(());
             }
         }
         Ok(())
     }
 
+    async fn look(&mut self) {
+        self.send_fence().await;
+        if let Some(streams) = &mut self.streams {
+            streams.look(self.sent_through).await;
+        }
+    }
+
+    async fn happened(&mut self, happening: Happening) -> Result<(), String> {
+        match &mut self.streams {
+            Some(streams) => streams.happened(happening, self.sent_through).await,
+            None => Ok(()),
+        }
+    }
+
     /// Publishes what is recorded and not proved to be published, from the log.
     async fn catch_up(&mut self) -> Result<(), String> {
-        let confirmed = self.parts.gauges.published_through.load(Relaxed);
+        let confirmed = self.proved_through;
         let through = self.parts.gauges.durable_through.load(Relaxed);
         self.sent_through = confirmed;
         if confirmed >= through {
@@ -219,68 +238,42 @@ impl Publisher {
     }
 
     async fn event(&mut self, recorded: &Recorded, event: &RecordedEvent) {
-        let (conversation, noun_verb) = (&*recorded.conversation, noun_verb(event.full_name));
-        let id = self.event_id(event.seq, &recorded.hash);
-        let mut payload = Vec::with_capacity(ENVELOPE_BYTES + event.data.len());
-        write_event(&mut payload, &self.parts.log_id, recorded, event);
-        let payload = Bytes::from(payload);
-        let subject = self.subjects.event(conversation, noun_verb);
-        self.publish(subject, cloudevent_headers(id.clone()), payload.clone()).await;
-        for name in &recorded.inbox {
-            let subject = self.subjects.integration_inbox(name, conversation, noun_verb);
-            self.publish_copy(subject, &id, "integration", name, &payload).await;
+        let all = message::event(&mut self.subjects, &self.parts.log_id, recorded, event);
+        let into_streams = self.streams.as_mut().is_some_and(Streams::takes);
+        let copies = all.len() as u64 - 1;
+        for message in &all {
+            match &mut self.streams {
+                Some(streams) if into_streams && message.place != Place::Standby => streams.put(message).await,
+                _ => self.publish_apart(message).await,
+            }
         }
-        if let Some(name) = &recorded.channel {
-            let subject = self.subjects.channel_inbox(name, conversation, noun_verb);
-            self.publish_copy(subject, &id, "channel", name, &payload).await;
+        if let Some(streams) = self.streams.as_mut().filter(|_| into_streams) {
+            streams.whole(event.seq);
         }
-        self.publish_standby(&recorded.standby, conversation, noun_verb, &id, &payload).await;
-        let copies = recorded.inbox.len() + recorded.standby.len() + usize::from(recorded.channel.is_some());
         self.parts.stats.events.increment(1);
-        self.parts.stats.copies.increment(copies as u64);
+        self.parts.stats.copies.increment(copies);
     }
 
     async fn relay(&mut self, relay: &Relay) {
         if self.link.is_none() {
             return;
         }
-        let (conversation, noun_verb) = (relay.conversation.as_str(), relay.direction.noun_verb());
-        let id = relay_id(&self.parts.log_id, relay.fingerprint);
-        let mut payload = Vec::with_capacity(ENVELOPE_BYTES + relay.data.len());
-        write_relay(&mut payload, &self.parts.log_id, relay, &id);
-        let payload = Bytes::from(payload);
-        let (subject, receiver) = match relay.direction {
-            Direction::Received => (self.subjects.integration_inbox(&relay.to, conversation, noun_verb), "integration"),
-            Direction::Sent => (self.subjects.channel_inbox(&relay.to, conversation, noun_verb), "channel"),
-        };
-        self.publish_copy(subject, &id, receiver, &relay.to, &payload).await;
-        self.publish_standby(&relay.standby, conversation, noun_verb, &id, &payload).await;
+        for message in message::relay(&mut self.subjects, &self.parts.log_id, relay) {
+            let is_taken = match &mut self.streams {
+                Some(streams) if message.place == Place::Inbox => streams.relay(&message, self.sent_through).await,
+                _ => false,
+            };
+            if !is_taken {
+                self.publish_apart(&message).await;
+            }
+        }
         self.parts.stats.relays.increment(1);
     }
 
-    async fn publish_standby(
-        &mut self,
-        names: &[Name],
-        conversation: &str,
-        noun_verb: &str,
-        id: &str,
-        payload: &Bytes,
-    ) {
-        for name in names {
-            let subject = self.subjects.standby(name, conversation, noun_verb);
-            self.publish_copy(subject, id, "standby", name, payload).await;
-        }
-    }
-
-    async fn publish_copy(&mut self, subject: Subject, id: &str, receiver: &str, name: &Name, payload: &Bytes) {
-        let headers = cloudevent_headers(copy_id(id, receiver, name.as_str()));
-        self.publish(subject, headers, payload.clone()).await;
-    }
-
-    fn event_id(&self, seq: u64, hash: &[u8; 32]) -> String {
-        let mut id = Vec::with_capacity(COPY_ID_BYTES);
-        write_event_id(&mut id, &self.parts.log_id, seq, hash);
-        String::from_utf8(id).expect("an event's id is ASCII")
+    /// Publishes a message that goes into no stream, or not now.
+    async fn publish_apart(&mut self, message: &Outgoing) {
+        let headers = if self.streams.is_some() { Streams::apart(message) } else { message.headers() };
+        self.publish(message.subject.clone(), headers, message.payload.clone()).await;
     }
 
     async fn answer(&mut self, answer: Answer) {
@@ -353,7 +346,7 @@ impl Publisher {
             return;
         }
         let Some(link) = &self.link else { return };
-        if self.sent_through <= self.parts.gauges.published_through.load(Relaxed) {
+        if self.sent_through <= self.proved_through {
             return;
         }
         let (subject, through) = (link.fence_subject.clone(), self.sent_through);
@@ -363,7 +356,10 @@ impl Publisher {
 
     fn confirmed(&mut self, through: u64) {
         self.fence = None;
-        self.parts.gauges.published_through.fetch_max(through.min(self.sent_through), Relaxed);
+        self.proved_through = self.proved_through.max(through.min(self.sent_through));
+        if self.streams.is_none() {
+            self.parts.gauges.published_through.fetch_max(self.proved_through, Relaxed);
+        }
     }
 
     /// Answers what is still being read, and waits for the proof that all is published.
@@ -371,6 +367,11 @@ impl Publisher {
         while let Some(answer) = self.reads.join_next().await {
             self.read_done(answer.ok().flatten()).await;
         }
+        self.prove_the_last().await;
+        self.fill_streams().await;
+    }
+
+    async fn prove_the_last(&mut self) {
         self.fence = None;
         let Some(link) = &self.link else { return };
         let (subject, through) = (link.fence_subject.clone(), self.sent_through);
@@ -392,6 +393,28 @@ impl Publisher {
             );
         }
     }
+
+    async fn fill_streams(&mut self) {
+        let Some(streams) = &mut self.streams else { return };
+        if timeout(LAST_FENCE_WAIT, streams.finish(self.sent_through)).await.unwrap_or(false) {
+            return;
+        }
+        tracing::warn!(
+            messages_lost = streams.kept(),
+            "the streams lack the last events, which are added at the next start; messages that they lack are not in the log"
+        );
+    }
+}
+
+fn streams_of(parts: &Parts, health: Arc<Health>) -> Streams {
+    Streams::new(streams::Parts {
+        prefix: parts.prefix.clone(),
+        log_id: parts.log_id.clone(),
+        archive: parts.archive.clone(),
+        gauges: parts.gauges.clone(),
+        stats: parts.stats.clone(),
+        health,
+    })
 }
 
 /// The next fence that came back; never where there is no connection.
@@ -407,63 +430,4 @@ async fn next_fence(link: &mut Option<Box<Link>>) -> u64 {
 
 fn fence_in(message: &Message) -> Option<u64> {
     std::str::from_utf8(&message.payload).ok()?.parse().ok()
-}
-
-fn noun_verb(full_name: &str) -> &str {
-    full_name.strip_prefix(TYPE_PREFIX).unwrap_or(full_name)
-}
-
-/// The id of a relayed message: of its command id, or random without one.
-fn relay_id(log_id: &str, fingerprint: Option<u64>) -> String {
-    match fingerprint {
-        Some(fingerprint) => format!("{log_id}-m-{fingerprint:016x}"),
-        None => format!("{log_id}-m-{}", uuid::Uuid::new_v4().simple()),
-    }
-}
-
-fn cloudevent_headers(id: String) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    headers.insert(CONTENT_TYPE.clone(), CLOUDEVENT_TYPE);
-    headers.insert(async_nats::header::NATS_MESSAGE_ID, id);
-    headers
-}
-
-fn copy_id(id: &str, receiver: &str, name: &str) -> String {
-    let mut copy = String::with_capacity(id.len() + receiver.len() + name.len() + 2);
-    for part in [id, "/", receiver, ".", name] {
-        copy.push_str(part);
-    }
-    copy
-}
-
-/// The headers of an error. The library panics on line ends in a header's value.
-pub fn error_headers(refusal: &Refusal) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    headers.insert(ERROR_CODE.clone(), refusal.status().to_string());
-    let text: String = refusal.message().chars().take(ERROR_TEXT_CHARS_MAX).collect();
-    headers.insert(ERROR_TEXT.clone(), text.replace(|c: char| c.is_control(), " "));
-    headers
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_text_of_an_error_is_one_line_in_its_header() {
-        let headers = error_headers(&Refusal::BadRequest("a\r\nForged: b".into()));
-        assert_eq!(headers.get("Nats-Service-Error").unwrap().as_str(), "a  Forged: b");
-        assert_eq!(headers.get("Nats-Service-Error-Code").unwrap().as_str(), "400");
-    }
-
-    #[test]
-    fn a_message_keeps_its_id_where_its_command_had_one() {
-        assert_eq!(relay_id("log", Some(0x1f)), "log-m-000000000000001f");
-        assert_ne!(relay_id("log", None), relay_id("log", None));
-    }
-
-    #[test]
-    fn a_copy_says_for_whom_it_is() {
-        assert_eq!(copy_id("log-1-ab", "integration", "bot"), "log-1-ab/integration.bot");
-    }
 }

@@ -12,11 +12,13 @@ use tokio::time::{Instant, interval_at, timeout};
 use super::connection::{Connection, new_inbox};
 use super::discovery::{Identity, QUEUE_GROUP, Verb};
 use super::http::{Readiness, Reason};
-use super::publisher::{Turn, error_headers};
+use super::message::error_headers;
+use super::publisher::Turn;
 use super::requests::{self, Headers};
 use super::stats::Stats;
 use super::subjects::{Endpoint, may_answer};
-use super::{EdgeError, Options, streams};
+use super::streams::{self, api::Trouble};
+use super::{EdgeError, Events, Options, covering};
 use crate::domain::Refusal;
 use crate::switchboard::Handle;
 use crate::switchboard::answer::{Facts, error_body};
@@ -68,6 +70,7 @@ pub async fn serve(
         };
         if is_first {
             service.refuse_to_be_second(&connection).await?;
+            service.check_streams(&connection).await?;
         }
         is_first = false;
         match serve_on(service, connection, turns, &mut stop).await {
@@ -123,7 +126,8 @@ async fn begin(
         tracing::warn!(%error, "could not subscribe: check this user's permissions");
     };
     warn_of_small_payloads(&connection.client);
-    let link = connection.link(&service.options.inbox_prefix()).await.inspect_err(|e| told(e)).ok()?;
+    let has_streams = service.options.events == Events::JetStream;
+    let link = connection.link(&service.options.inbox_prefix(), has_streams).await.inspect_err(|e| told(e)).ok()?;
     turns.send(Turn::Connected(link, caught_up)).await.ok()?;
     catching_up.await.ok()?;
     let mut tasks = subscribe(service, &connection.client, stop.clone()).await.inspect_err(|e| told(e)).ok()?;
@@ -133,7 +137,7 @@ async fn begin(
     service.handle.ready(service.readiness.is_ready());
     if is_start {
         // Nothing waits for it: where it may not ask, its question stays open for a while.
-        tokio::spawn(streams::warn_of_streams(connection.client.clone(), service.options.prefix.clone()));
+        tokio::spawn(covering::warn_of_streams(connection.client.clone(), service.options.prefix.clone()));
         tracing::info!(prefix = %service.options.prefix, "ready");
     }
     Some(tasks)
@@ -285,6 +289,20 @@ impl Service {
                 tracing::warn!(%error, "could not ask whether another instance is there");
                 Ok(())
             }
+        }
+    }
+
+    async fn check_streams(&self, connection: &Connection) -> Result<(), EdgeError> {
+        if self.options.events == Events::Core {
+            return Ok(());
+        }
+        match streams::check(&connection.client, &self.options.prefix).await {
+            Err(Trouble::Refused(why)) => Err(EdgeError::Publication(why)),
+            Err(Trouble::Away(why)) => {
+                tracing::warn!(why, "JetStream is away: commands go on, and the streams are filled when it is back");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
         }
     }
 

@@ -29,6 +29,10 @@ pub struct Stats {
     pub rejections: Counter,
     /// Connections made.
     pub connections: Counter,
+    /// Times the streams were asked where they end because they did not take something.
+    pub stream_restarts: Counter,
+    /// Relayed messages for which there was no room while the streams were behind: they are in no stream.
+    pub relays_not_kept: Counter,
     endpoints: [EndpointStats; 5],
     /// Where answers to configurations go: an operator sends them, so that the caller alone does not tell the endpoint.
     puts: Mutex<HashSet<Text>>,
@@ -65,6 +69,8 @@ impl Stats {
             relays: counter!("switchboard_messages_relayed_total"),
             rejections: counter!("switchboard_rejections_published_total"),
             connections: counter!("switchboard_connections_total"),
+            stream_restarts: counter!("switchboard_stream_restarts_total"),
+            relays_not_kept: counter!("switchboard_messages_not_kept_total"),
             endpoints: Endpoint::ALL.map(EndpointStats::new),
             puts: Mutex::default(),
             began: Instant::now(),
@@ -176,6 +182,8 @@ fn describe() {
         ("switchboard_messages_relayed_total", "Messages relayed between end users and owners"),
         ("switchboard_rejections_published_total", "Refused commands published"),
         ("switchboard_connections_total", "Connections made to NATS"),
+        ("switchboard_stream_restarts_total", "Times that a stream did not take something, and was filled from the log"),
+        ("switchboard_messages_not_kept_total", "Messages relayed that are in no stream: too many waited for JetStream"),
     ] {
         metrics::describe_counter!(name, what);
     }

@@ -1,0 +1,182 @@
+//! What is published: ids, headers, and where it goes.
+
+use async_nats::{HeaderMap, HeaderName, Subject};
+use bytes::Bytes;
+
+use super::subjects::Subjects;
+use crate::domain::Refusal;
+use crate::switchboard::envelope::{TYPE_PREFIX, write_event, write_event_id, write_relay};
+use crate::switchboard::port::{Direction, Recorded, RecordedEvent, Relay};
+
+/// Bytes of an event around its `data`, about.
+const ENVELOPE_BYTES: usize = 512;
+/// Bytes of the id of an event or its copy, about.
+const COPY_ID_BYTES: usize = 64;
+
+/// Characters of an error's text in its header; the body has all of it.
+const ERROR_TEXT_CHARS_MAX: usize = 512;
+
+const CONTENT_TYPE: HeaderName = HeaderName::from_static("Content-Type");
+const ERROR_CODE: HeaderName = HeaderName::from_static("Nats-Service-Error-Code");
+const ERROR_TEXT: HeaderName = HeaderName::from_static("Nats-Service-Error");
+const CLOUDEVENT_TYPE: &str = "application/cloudevents+json";
+
+/// Of what kind a message's subject is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// An event's own.
+    Event,
+    /// The inbox of an integration or a channel.
+    Inbox,
+    /// That of an integration on standby.
+    Standby,
+}
+
+/// A CloudEvent on its way to one subject.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    /// Of what kind the subject is.
+    pub place: Place,
+    /// The subject.
+    pub subject: Subject,
+    /// The id of this message, a copy's own.
+    pub id: String,
+    /// What is said, shared by an event and its copies.
+    pub payload: Bytes,
+}
+
+impl Outgoing {
+    /// The headers that every one of them has.
+    pub fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE.clone(), CLOUDEVENT_TYPE);
+        headers.insert(async_nats::header::NATS_MESSAGE_ID, self.id.as_str());
+        headers
+    }
+}
+
+/// An event and its copies, in the order in which they are published.
+pub fn event(subjects: &mut Subjects, log_id: &str, recorded: &Recorded, event: &RecordedEvent) -> Vec<Outgoing> {
+    let (conversation, noun_verb) = (&*recorded.conversation, noun_verb(event.full_name));
+    let id = event_id(log_id, event.seq, &recorded.hash);
+    let mut payload = Vec::with_capacity(ENVELOPE_BYTES + event.data.len());
+    write_event(&mut payload, log_id, recorded, event);
+    let payload = Bytes::from(payload);
+    let mut all = Vec::with_capacity(2 + recorded.inbox.len() + recorded.standby.len());
+    let mut add = |place, subject, id| all.push(Outgoing { place, subject, id, payload: payload.clone() });
+    for name in &recorded.inbox {
+        let subject = subjects.integration_inbox(name, conversation, noun_verb);
+        add(Place::Inbox, subject, copy_id(&id, "integration", name.as_str()));
+    }
+    if let Some(name) = &recorded.channel {
+        add(
+            Place::Inbox,
+            subjects.channel_inbox(name, conversation, noun_verb),
+            copy_id(&id, "channel", name.as_str()),
+        );
+    }
+    for name in &recorded.standby {
+        let subject = subjects.standby(name, conversation, noun_verb);
+        add(Place::Standby, subject, copy_id(&id, "standby", name.as_str()));
+    }
+    all.insert(0, Outgoing { place: Place::Event, subject: subjects.event(conversation, noun_verb), id, payload });
+    all
+}
+
+/// A relayed message, first for its receiver and then for those on standby.
+pub fn relay(subjects: &mut Subjects, log_id: &str, relay: &Relay) -> Vec<Outgoing> {
+    let (conversation, noun_verb) = (relay.conversation.as_str(), relay.direction.noun_verb());
+    let id = relay_id(log_id, relay.fingerprint);
+    let mut payload = Vec::with_capacity(ENVELOPE_BYTES + relay.data.len());
+    write_relay(&mut payload, log_id, relay, &id);
+    let payload = Bytes::from(payload);
+    let (subject, receiver) = match relay.direction {
+        Direction::Received => (subjects.integration_inbox(&relay.to, conversation, noun_verb), "integration"),
+        Direction::Sent => (subjects.channel_inbox(&relay.to, conversation, noun_verb), "channel"),
+    };
+    let mut all = Vec::with_capacity(1 + relay.standby.len());
+    let to_receiver = copy_id(&id, receiver, relay.to.as_str());
+    all.push(Outgoing { place: Place::Inbox, subject, id: to_receiver, payload: payload.clone() });
+    all.extend(relay.standby.iter().map(|name| Outgoing {
+        place: Place::Standby,
+        subject: subjects.standby(name, conversation, noun_verb),
+        id: copy_id(&id, "standby", name.as_str()),
+        payload: payload.clone(),
+    }));
+    all
+}
+
+/// The id of an event.
+pub fn event_id(log_id: &str, seq: u64, hash: &[u8; 32]) -> String {
+    let mut id = Vec::with_capacity(COPY_ID_BYTES);
+    write_event_id(&mut id, log_id, seq, hash);
+    String::from_utf8(id).expect("an event's id is ASCII")
+}
+
+/// The `seq` in the id of an event or its copy; none where it is of another log, or a relayed message.
+pub fn seq_in(log_id: &str, id: &str) -> Option<u64> {
+    let rest = id.strip_prefix(log_id)?.strip_prefix('-')?;
+    rest.split_once('-')?.0.parse().ok()
+}
+
+fn noun_verb(full_name: &str) -> &str {
+    full_name.strip_prefix(TYPE_PREFIX).unwrap_or(full_name)
+}
+
+/// The id of a relayed message: of its command id, or random without one.
+fn relay_id(log_id: &str, fingerprint: Option<u64>) -> String {
+    match fingerprint {
+        Some(fingerprint) => format!("{log_id}-m-{fingerprint:016x}"),
+        None => format!("{log_id}-m-{}", uuid::Uuid::new_v4().simple()),
+    }
+}
+
+fn copy_id(id: &str, receiver: &str, name: &str) -> String {
+    let mut copy = String::with_capacity(id.len() + receiver.len() + name.len() + 2);
+    for part in [id, "/", receiver, ".", name] {
+        copy.push_str(part);
+    }
+    copy
+}
+
+/// The headers of an error. The library panics on line ends in a header's value.
+pub fn error_headers(refusal: &Refusal) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(ERROR_CODE.clone(), refusal.status().to_string());
+    let text: String = refusal.message().chars().take(ERROR_TEXT_CHARS_MAX).collect();
+    headers.insert(ERROR_TEXT.clone(), text.replace(|c: char| c.is_control(), " "));
+    headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_of_an_error_is_one_line_in_its_header() {
+        let headers = error_headers(&Refusal::BadRequest("a\r\nForged: b".into()));
+        assert_eq!(headers.get("Nats-Service-Error").unwrap().as_str(), "a  Forged: b");
+        assert_eq!(headers.get("Nats-Service-Error-Code").unwrap().as_str(), "400");
+    }
+
+    #[test]
+    fn a_message_keeps_its_id_where_its_command_had_one() {
+        assert_eq!(relay_id("log", Some(0x1f)), "log-m-000000000000001f");
+        assert_ne!(relay_id("log", None), relay_id("log", None));
+    }
+
+    #[test]
+    fn a_copy_says_for_whom_it_is() {
+        assert_eq!(copy_id("log-1-ab", "integration", "bot"), "log-1-ab/integration.bot");
+    }
+
+    #[test]
+    fn an_id_says_which_event_of_which_log_it_is() {
+        let log_id = "4b1f6a0e-0000-4000-8000-000000000000";
+        let id = event_id(log_id, 1042, &[0xab; 32]);
+        assert_eq!(seq_in(log_id, &id), Some(1042));
+        assert_eq!(seq_in(log_id, &copy_id(&id, "channel", "web-1")), Some(1042));
+        assert_eq!(seq_in(log_id, &relay_id(log_id, Some(7))), None);
+        assert_eq!(seq_in("another", &id), None);
+    }
+}

@@ -1,0 +1,222 @@
+//! What is on its way into the streams and not yet acknowledged, in the order in which it was sent.
+//!
+//! Each message names the sequence after which it belongs, so the server takes it there or not at all:
+//! what a stream holds is always a beginning of what was sent, whatever was lost between.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use async_nats::{Message, StatusCode};
+use serde::Deserialize;
+
+use super::wanted::Which;
+
+/// Most messages under way: a stream of the server takes in 10,000 at once and drops what is beyond.
+const MESSAGES_MAX: usize = 8 * 1024;
+/// Most bytes under way.
+const BYTES_MAX: usize = 32 * 1024 * 1024;
+/// How long an acknowledgement may take.
+const ACK_WAIT: Duration = Duration::from_secs(5);
+
+/// What is under way.
+#[derive(Debug, Default)]
+pub struct Flight {
+    sent: VecDeque<Sent>,
+    /// The number of the first of them, and so of those acknowledged before.
+    first: u64,
+    bytes: usize,
+    /// The last sequence of each stream, once everything under way is stored.
+    last: [u64; 2],
+}
+
+#[derive(Debug)]
+struct Sent {
+    sequence: u64,
+    at: Instant,
+    bytes: usize,
+    relay: Option<u64>,
+    /// The event of which this is the last message.
+    completes: Option<u64>,
+    is_stored: bool,
+}
+
+/// What has become certain by an acknowledgement.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// The last event that the streams now hold whole.
+    pub through: Option<u64>,
+    /// The relayed messages that they hold.
+    pub relays: Vec<u64>,
+}
+
+#[derive(Deserialize)]
+struct Ack {
+    #[serde(default)]
+    seq: u64,
+    #[serde(default)]
+    duplicate: bool,
+    #[serde(default)]
+    error: Option<AckError>,
+}
+
+#[derive(Deserialize)]
+struct AckError {
+    #[serde(default)]
+    err_code: u64,
+    #[serde(default)]
+    description: String,
+}
+
+impl Flight {
+    /// Begins behind the last sequence of each stream; what was under way counts no longer.
+    pub fn begin(&mut self, last: [u64; 2]) {
+        self.first += self.sent.len() as u64;
+        self.sent.clear();
+        self.bytes = 0;
+        self.last = last;
+    }
+
+    /// Whether there is room for more.
+    pub fn has_room(&self) -> bool {
+        self.sent.len() < MESSAGES_MAX && self.bytes < BYTES_MAX
+    }
+
+    /// Whether nothing is under way.
+    pub fn is_empty(&self) -> bool {
+        self.sent.is_empty()
+    }
+
+    /// Takes a message up; its number, and the sequence after which it belongs.
+    pub fn add(&mut self, which: Which, bytes: usize, relay: Option<u64>) -> (u64, u64) {
+        let number = self.first + self.sent.len() as u64;
+        let last = &mut self.last[which as usize];
+        let after = *last;
+        *last += 1;
+        self.bytes += bytes;
+        let sent = Sent { sequence: *last, at: Instant::now(), bytes, relay, completes: None, is_stored: false };
+        self.sent.push_back(sent);
+        (number, after)
+    }
+
+    /// All messages of that event are sent; true where none of them, nor any before, is under way.
+    pub fn completes(&mut self, seq: u64) -> bool {
+        match self.sent.back_mut() {
+            Some(last) => last.completes = Some(seq),
+            None => return true,
+        }
+        false
+    }
+
+    /// Whether an acknowledgement takes too long.
+    pub fn is_late(&self) -> bool {
+        self.sent.front().is_some_and(|sent| sent.at.elapsed() > ACK_WAIT)
+    }
+
+    /// Reads the acknowledgement of message `number`. What was not taken, or at another place, is a fault;
+    /// a message that the stream held before is stored all the same.
+    pub fn acknowledged(&mut self, number: u64, message: &Message) -> (Stored, Result<(), String>) {
+        let mut stored = Stored::default();
+        let Some(at) = number.checked_sub(self.first) else { return (stored, Ok(())) };
+        let Some(sent) = self.sent.get_mut(at as usize) else { return (stored, Ok(())) };
+        let outcome = match read(message) {
+            Ok(ack) if ack.seq == sent.sequence => {
+                sent.is_stored = true;
+                Ok(())
+            }
+            Ok(ack) if ack.duplicate => {
+                stored.relays.extend(sent.relay);
+                Err(format!("message {} is there already, at {}", sent.sequence, ack.seq))
+            }
+            Ok(ack) => Err(format!("expected a message at {}, got it at {}", sent.sequence, ack.seq)),
+            Err(fault) => Err(fault),
+        };
+        while let Some(sent) = self.sent.pop_front_if(|sent| sent.is_stored) {
+            self.first += 1;
+            self.bytes -= sent.bytes;
+            stored.through = sent.completes.or(stored.through);
+            stored.relays.extend(sent.relay);
+        }
+        (stored, outcome)
+    }
+}
+
+fn read(message: &Message) -> Result<Ack, String> {
+    if message.status == Some(StatusCode::NO_RESPONDERS) {
+        return Err("no stream took a message: JetStream is away".into());
+    }
+    let ack: Ack = serde_json::from_slice(&message.payload)
+        .map_err(|error| format!("an acknowledgement could not be read: {error}"))?;
+    match ack.error {
+        Some(error) => Err(format!("{} (code {})", error.description, error.err_code)),
+        None => Ok(ack),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ack(text: &str) -> Message {
+        Message {
+            subject: "a".into(),
+            reply: None,
+            payload: text.to_owned().into(),
+            headers: None,
+            status: None,
+            description: None,
+            length: 0,
+        }
+    }
+
+    fn under_way() -> Flight {
+        let mut flight = Flight::default();
+        flight.begin([10, 20]);
+        assert_eq!(flight.add(Which::Events, 5, None), (0, 10));
+        assert_eq!(flight.add(Which::Inbox, 5, None), (1, 20));
+        assert!(!flight.completes(7));
+        assert_eq!(flight.add(Which::Inbox, 5, Some(3)), (2, 21));
+        flight
+    }
+
+    #[test]
+    fn an_event_counts_when_all_before_it_is_acknowledged() {
+        let mut flight = under_way();
+        let (stored, outcome) = flight.acknowledged(1, &ack(r#"{"stream":"I","seq":21}"#));
+        assert_eq!((stored, outcome), (Stored::default(), Ok(())));
+        let (stored, _) = flight.acknowledged(0, &ack(r#"{"stream":"E","seq":11}"#));
+        assert_eq!(stored, Stored { through: Some(7), relays: vec![] });
+        let (stored, _) = flight.acknowledged(2, &ack(r#"{"stream":"I","seq":22}"#));
+        assert_eq!(stored, Stored { through: None, relays: vec![3] });
+        assert!(flight.is_empty() && flight.completes(8));
+    }
+
+    #[test]
+    fn what_the_server_refused_or_had_before_is_a_fault() {
+        let mut flight = under_way();
+        let error = r#"{"error":{"code":400,"err_code":10071,"description":"wrong last sequence: 9"},"seq":0}"#;
+        let (_, outcome) = flight.acknowledged(0, &ack(error));
+        assert_eq!(outcome.unwrap_err(), "wrong last sequence: 9 (code 10071)");
+        let (stored, outcome) = flight.acknowledged(2, &ack(r#"{"stream":"I","seq":3,"duplicate":true}"#));
+        assert_eq!(stored.relays, [3]);
+        assert!(outcome.is_err());
+    }
+
+    #[test]
+    fn late_acknowledgements_of_an_earlier_beginning_count_no_longer() {
+        let mut flight = under_way();
+        flight.begin([11, 20]);
+        let (stored, outcome) = flight.acknowledged(1, &ack(r#"{"stream":"I","seq":21}"#));
+        assert_eq!((stored, outcome), (Stored::default(), Ok(())));
+        assert_eq!(flight.add(Which::Inbox, 1, None), (3, 20));
+    }
+
+    #[test]
+    fn what_is_under_way_is_bounded() {
+        let mut flight = Flight::default();
+        (0..MESSAGES_MAX).for_each(|_| drop(flight.add(Which::Events, 1, None)));
+        assert!(!flight.has_room());
+        flight.begin([0, 0]);
+        flight.add(Which::Inbox, BYTES_MAX, None);
+        assert!(!flight.has_room());
+    }
+}

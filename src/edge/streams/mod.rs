@@ -1,0 +1,486 @@
+//! Durable publication: everything published to events and inboxes is also put into two JetStream streams,
+//! in the order of the log, once, and acknowledged.
+//!
+//! The messages on the wire are what the streams take in, so the streams could take them at the wrong place.
+//! Therefore each message says where it belongs: either after an exact sequence (`Nats-Expected-Last-Sequence`),
+//! so that the server takes it there or refuses it, or, while the streams are behind, into no stream at all
+//! (`Nats-Expected-Stream`); who listens hears it all the same. What is behind is read from the log and put in
+//! from where the streams end ([`ends`]), until they are in step again. So JetStream may go and come back as it
+//! likes: commands, answers and what is heard on the wire do not wait for it, and the streams have no gap, no
+//! repetition and no event that the log does not hold. `published_through` follows acknowledgements alone.
+//!
+//! Relayed messages have their place too. They are not in the log, so those that are not acknowledged yet are
+//! kept in memory ([`kept`]); a crash of the service loses these, as it loses any message that it has not answered.
+
+pub mod api;
+mod ends;
+mod flight;
+mod health;
+mod kept;
+mod wanted;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use async_nats::header::{NATS_EXPECTED_LAST_SEQUENCE, NATS_EXPECTED_STREAM};
+use async_nats::{Client, HeaderMap, HeaderName, Message, Subscriber};
+use futures_util::StreamExt;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::message::{self, Outgoing, Place, event_id};
+use super::stats::Stats;
+use super::subjects::Subjects;
+use crate::switchboard::Gauges;
+use crate::switchboard::past::{self, Archive};
+use crate::switchboard::port::{Recorded, RecordedEvent};
+use api::Trouble;
+use ends::Ends;
+use flight::Flight;
+pub use health::Health;
+use kept::{Keep, Kept};
+use wanted::Which;
+
+/// On a relayed message: the last event before it. By it a stream that ends with one says how far it got.
+const AFTER_SEQ: &str = "Switchboard-After-Seq";
+/// A stream's name that none of ours can have.
+const NO_STREAM: &str = "none";
+
+/// The pause before JetStream is asked again where it could not be.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How often is looked for what is late, at the end of the service.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Decisions read ahead of the streams, and put in at once.
+const AHEAD_MAX: usize = 256;
+const AT_ONCE_MAX: usize = 64;
+/// Bytes of a message besides its payload, about.
+const AROUND_BYTES: usize = 512;
+
+/// The connection, and where acknowledgements come back.
+pub struct Acks {
+    /// The connection.
+    pub client: Client,
+    /// What their subjects begin with; the message's number follows.
+    pub base: String,
+    /// Hears them.
+    pub heard: Subscriber,
+}
+
+/// What the streams work with.
+pub struct Parts {
+    /// Below which prefix.
+    pub prefix: String,
+    /// The log's id.
+    pub log_id: String,
+    /// The log.
+    pub archive: Archive,
+    /// How far publication got.
+    pub gauges: Arc<Gauges>,
+    /// What is counted.
+    pub stats: Arc<Stats>,
+    /// What is shown.
+    pub health: Arc<Health>,
+}
+
+/// The two streams, as this end sees them.
+pub struct Streams {
+    parts: Parts,
+    subjects: Subjects,
+    state: State,
+    acks: Option<Acks>,
+    flight: Flight,
+    kept: Kept,
+    ends: Ends,
+    /// The last event that was sent into the streams whole.
+    position: u64,
+    asking: JoinSet<Result<Placed, Trouble>>,
+    reading: Option<mpsc::Receiver<Result<Recorded, String>>>,
+    was_asked: bool,
+}
+
+/// Where the streams end, and their last sequences.
+type Placed = (Ends, [u64; 2]);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// There is no connection.
+    Off,
+    /// JetStream is asked then.
+    Waiting(Instant),
+    /// It is being asked where the streams end.
+    Asking,
+    /// They are filled from the log.
+    Behind,
+    /// They take in what is published as it is published.
+    InStep,
+}
+
+/// What may happen to the streams.
+pub enum Happening {
+    /// A message was acknowledged, or refused.
+    Acknowledged(Message),
+    /// It is known where the streams end.
+    Found(Box<Result<Placed, Trouble>>),
+    /// More was read from the log; nothing where all of it was.
+    Read(Vec<Result<Recorded, String>>),
+}
+
+/// Waits for what happens next; for ever where there are no streams.
+pub async fn next(streams: &mut Option<Streams>) -> Happening {
+    match streams {
+        Some(streams) => streams.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Says, before the service serves, what somebody must mend; what may pass is waited for while it serves.
+pub async fn check(client: &Client, prefix: &str) -> Result<(), Trouble> {
+    api::check_version(&client.server_info().version)?;
+    for which in Which::ALL {
+        api::ensure(client, prefix, which).await?;
+    }
+    Ok(())
+}
+
+impl Streams {
+    /// Not connected yet.
+    pub fn new(parts: Parts) -> Streams {
+        Streams {
+            subjects: Subjects::new(&parts.prefix),
+            parts,
+            state: State::Off,
+            acks: None,
+            flight: Flight::default(),
+            kept: Kept::default(),
+            ends: Ends::default(),
+            position: 0,
+            asking: JoinSet::new(),
+            reading: None,
+            was_asked: false,
+        }
+    }
+
+    /// There is a connection: JetStream is asked where the streams end.
+    pub fn connected(&mut self, acks: Acks) {
+        self.acks = Some(acks);
+        self.ask();
+    }
+
+    /// There is no connection any more. What was under way may have arrived or not; the streams will say.
+    pub fn lost(&mut self) {
+        self.let_go(State::Off);
+        self.acks = None;
+    }
+
+    /// Whether an event may be sent into the streams as it is published. Where too much is under way, they are behind from here.
+    pub fn takes(&mut self) -> bool {
+        if self.state == State::InStep && !self.flight.has_room() {
+            self.state = State::Behind;
+            self.parts.health.behind();
+        }
+        self.state == State::InStep
+    }
+
+    /// Headers of a message that no stream takes in.
+    pub fn apart(message: &Outgoing) -> HeaderMap {
+        let mut headers = message.headers();
+        if message.place != Place::Standby {
+            headers.insert(NATS_EXPECTED_STREAM, NO_STREAM);
+        }
+        headers
+    }
+
+    /// Sends one of an event's messages into its stream, while they are in step.
+    pub async fn put(&mut self, message: &Outgoing) {
+        send(&self.acks, &mut self.flight, message, None).await;
+    }
+
+    /// All messages of event `seq` are sent into the streams.
+    pub fn whole(&mut self, seq: u64) {
+        self.position = seq;
+        if self.flight.completes(seq) {
+            self.published(seq);
+        }
+    }
+
+    /// Takes a relayed message for the inboxes, which comes after event `after`; false where it must be published apart.
+    pub async fn relay(&mut self, message: &Outgoing, after: u64) -> bool {
+        match self.kept.keep(after, message) {
+            Keep::Repeat => false,
+            Keep::Full => {
+                self.parts.stats.relays_not_kept.increment(1);
+                false
+            }
+            Keep::Kept(_) => self.takes() && self.put_kept(None).await,
+        }
+    }
+
+    async fn next(&mut self) -> Happening {
+        let is_reading = self.state == State::Behind && self.flight.has_room();
+        tokio::select! {
+            Some(message) = heard(&mut self.acks) => Happening::Acknowledged(message),
+            Some(found) = self.asking.join_next(), if !self.asking.is_empty() => {
+                let gone = |error| Err(Trouble::Away(format!("the question was not asked to its end: {error}")));
+                Happening::Found(Box::new(found.unwrap_or_else(gone)))
+            }
+            batch = read_on(&mut self.reading), if is_reading => Happening::Read(batch),
+            else => std::future::pending().await,
+        }
+    }
+
+    /// Takes in what happened; `through` is the last event published. Fails where the first answer says that somebody must act.
+    pub async fn happened(&mut self, happening: Happening, through: u64) -> Result<(), String> {
+        match happening {
+            Happening::Acknowledged(message) => self.acknowledged(&message),
+            Happening::Found(found) => self.found(*found)?,
+            Happening::Read(batch) if batch.is_empty() => self.reading = None,
+            Happening::Read(batch) => {
+                for recorded in batch {
+                    self.fill(&recorded.map_err(|fault| format!("the log could not be read for publication: {fault}"))?).await;
+                }
+            }
+        }
+        self.go_on(through).await;
+        Ok(())
+    }
+
+    /// Looks for what is late, and what is due.
+    pub async fn look(&mut self, through: u64) {
+        match self.state {
+            State::Waiting(until) if until <= Instant::now() => self.ask(),
+            State::Behind | State::InStep if self.flight.is_late() => self.fault("an acknowledgement is late"),
+            _ => {}
+        }
+        self.go_on(through).await;
+    }
+
+    /// Reads on, or is in step, where the streams are behind and nothing is being read.
+    async fn go_on(&mut self, through: u64) {
+        if self.state != State::Behind || self.reading.is_some() {
+            return;
+        }
+        if self.position < through {
+            self.reading = Some(read(self.parts.archive.clone(), self.position + 1, through));
+            return;
+        }
+        while self.flight.has_room() {
+            if !self.put_kept(None).await {
+                self.state = State::InStep;
+                if self.parts.health.in_step() {
+                    tracing::info!(through_seq = through, "the streams are in step with the log");
+                }
+                return;
+            }
+        }
+    }
+
+    /// Sends what the streams lack of a decision, with the relayed messages in their place.
+    async fn fill(&mut self, recorded: &Recorded) {
+        for event in &recorded.events {
+            if event.seq <= self.position || self.state != State::Behind {
+                continue;
+            }
+            while self.put_kept(Some(event.seq)).await {}
+            for message in self.missing(recorded, event) {
+                send(&self.acks, &mut self.flight, &message, None).await;
+            }
+            self.whole(event.seq);
+        }
+    }
+
+    fn missing(&mut self, recorded: &Recorded, event: &RecordedEvent) -> Vec<Outgoing> {
+        let all = message::event(&mut self.subjects, &self.parts.log_id, recorded, event);
+        self.ends.missing(event.seq, all)
+    }
+
+    /// Sends the next relayed message, where it belongs before that event; false where there is none.
+    async fn put_kept(&mut self, before: Option<u64>) -> bool {
+        let Some(relayed) = self.kept.next_before(before) else { return false };
+        send(&self.acks, &mut self.flight, &relayed.message, Some((relayed.number, relayed.after))).await;
+        true
+    }
+
+    fn acknowledged(&mut self, message: &Message) {
+        let Some(number) = message.subject.rsplit('.').next().and_then(|number| number.parse().ok()) else { return };
+        let (stored, outcome) = self.flight.acknowledged(number, message);
+        stored.relays.iter().for_each(|number| self.kept.stored(*number));
+        if let Some(seq) = stored.through {
+            self.published(seq);
+        }
+        if let Err(why) = outcome {
+            self.fault(&why);
+        }
+    }
+
+    fn published(&self, seq: u64) {
+        self.parts.gauges.published_through.fetch_max(seq, Relaxed);
+    }
+
+    /// The streams did not take something: where they end is asked afresh, and what they lack is sent again.
+    fn fault(&mut self, why: &str) {
+        tracing::info!(why, "the streams are asked where they end");
+        self.parts.stats.stream_restarts.increment(1);
+        self.parts.health.behind();
+        self.let_go(State::Waiting(Instant::now()));
+    }
+
+    fn let_go(&mut self, state: State) {
+        self.state = state;
+        self.flight.begin([0, 0]);
+        self.kept.unsend();
+        self.reading = None;
+        self.asking.abort_all();
+        self.asking = JoinSet::new();
+    }
+
+    fn ask(&mut self) {
+        let Some(acks) = &self.acks else { return };
+        let published = self.parts.gauges.published_through.load(Relaxed);
+        let (prefix, log_id) = (self.parts.prefix.clone(), self.parts.log_id.clone());
+        self.asking.spawn(find(acks.client.clone(), prefix, log_id, self.parts.archive.clone(), published));
+        self.state = State::Asking;
+    }
+
+    fn found(&mut self, found: Result<Placed, Trouble>) -> Result<(), String> {
+        let is_first = !std::mem::replace(&mut self.was_asked, true);
+        let (ends, last) = match found {
+            Ok(found) => found,
+            Err(Trouble::Refused(why)) if is_first => return Err(why),
+            Err(Trouble::Refused(why) | Trouble::Away(why)) => {
+                if self.parts.health.trouble(&why) {
+                    tracing::warn!(why, "the streams are not written: commands go on, and what is missing is added later");
+                }
+                self.state = State::Waiting(Instant::now() + PAUSE);
+                return Ok(());
+            }
+        };
+        let published = self.parts.gauges.published_through.swap(ends.through(), Relaxed);
+        if ends.event < published {
+            tracing::warn!(
+                through_seq = ends.event,
+                published_seq = published,
+                "the streams end before what was published: the rest is added from the log"
+            );
+        }
+        if !ends.last_inbox_id.is_empty() {
+            self.kept.stored_through(&ends.last_inbox_id, ends.part.as_ref().map_or(ends.inbox, |(seq, _)| *seq));
+        }
+        self.flight.begin(last);
+        self.position = ends.through();
+        self.ends = ends;
+        self.state = State::Behind;
+        self.parts.health.behind();
+        Ok(())
+    }
+
+    /// Waits, at the end of the service, until everything is stored or JetStream turns out to be away; whether it is stored.
+    pub async fn finish(&mut self, through: u64) -> bool {
+        loop {
+            self.look(through).await;
+            match self.state {
+                State::InStep if self.flight.is_empty() => return true,
+                State::Off => return false,
+                State::Waiting(_) if self.parts.health.is_troubled() => return false,
+                _ => {}
+            }
+            if let Ok(happening) = tokio::time::timeout(LOOK_EVERY, self.next()).await
+                && self.happened(happening, through).await.is_err()
+            {
+                return false;
+            }
+        }
+    }
+
+    /// Relayed messages that are not known to be stored.
+    pub fn kept(&self) -> usize {
+        self.kept.len()
+    }
+}
+
+/// Sends a message to its place in its stream; a relayed one with its number, and the event before it.
+async fn send(acks: &Option<Acks>, flight: &mut Flight, message: &Outgoing, relay: Option<(u64, u64)>) {
+    let Some(acks) = acks else { return };
+    let which = if message.place == Place::Event { Which::Events } else { Which::Inbox };
+    let bytes = message.payload.len() + AROUND_BYTES;
+    let (number, after_sequence) = flight.add(which, bytes, relay.map(|(number, _)| number));
+    let mut headers = message.headers();
+    headers.insert(NATS_EXPECTED_LAST_SEQUENCE, after_sequence.to_string());
+    if let Some((_, after)) = relay {
+        headers.insert(HeaderName::from_static(AFTER_SEQ), after.to_string());
+    }
+    let reply = format!("{}.{number}", acks.base);
+    let published =
+        acks.client.publish_with_reply_and_headers(message.subject.clone(), reply, headers, message.payload.clone());
+    if let Err(error) = published.await
+        && error.kind() != async_nats::PublishErrorKind::Send
+    {
+        tracing::error!(subject = %message.subject, %error, "could not publish: raise the server's max_payload");
+    }
+}
+
+async fn heard(acks: &mut Option<Acks>) -> Option<Message> {
+    match acks {
+        Some(acks) => acks.heard.next().await,
+        None => None,
+    }
+}
+
+async fn read_on(reading: &mut Option<mpsc::Receiver<Result<Recorded, String>>>) -> Vec<Result<Recorded, String>> {
+    let Some(reading) = reading else { return std::future::pending().await };
+    let mut batch = Vec::new();
+    reading.recv_many(&mut batch, AT_ONCE_MAX).await;
+    batch
+}
+
+/// Reads decisions from the log, away from here; the reading ends when nobody takes them.
+fn read(archive: Archive, from: u64, through: u64) -> mpsc::Receiver<Result<Recorded, String>> {
+    let (ahead, decisions) = mpsc::channel(AHEAD_MAX);
+    tokio::task::spawn_blocking(move || {
+        for read in past::recorded_from(&archive, from, through) {
+            if ahead.blocking_send(read).is_err() {
+                return;
+            }
+        }
+    });
+    decisions
+}
+
+async fn find(
+    client: Client,
+    prefix: String,
+    log_id: String,
+    archive: Archive,
+    published: u64,
+) -> Result<Placed, Trouble> {
+    api::check_version(&client.server_info().version)?;
+    let events = api::ensure(&client, &prefix, Which::Events).await?;
+    let inbox = api::ensure(&client, &prefix, Which::Inbox).await?;
+    let ends = Ends::new(&events, &inbox, &log_id, published);
+    let last = [events.last_sequence, inbox.last_sequence];
+    let checked = tokio::task::spawn_blocking(move || check_log(&ends, &archive, &log_id).map(|()| ends));
+    let ends = checked.await.map_err(|error| Trouble::Away(format!("the log could not be read: {error}")))??;
+    Ok((ends, last))
+}
+
+/// Refuses a log that does not hold what the streams hold of it: an older copy, or one that went another way since.
+fn check_log(ends: &Ends, archive: &Archive, log_id: &str) -> Result<(), Trouble> {
+    let head = archive.reader.head().next_seq - 1;
+    let held = ends.event.max(ends.part.as_ref().map_or(ends.inbox, |(seq, _)| *seq));
+    let advice = "serve the data directory that they were written from, or delete the streams";
+    if held > head {
+        return Err(Trouble::Refused(format!(
+            "the streams hold event {held} of this log, and the log ends with {head}: it is an older copy; {advice}"
+        )));
+    }
+    let Some(id) = &ends.last_event_id else { return Ok(()) };
+    let read = past::recorded_from(archive, ends.event, ends.event).next();
+    match read {
+        Some(Ok(recorded)) if event_id(log_id, ends.event, &recorded.hash) == *id => Ok(()),
+        Some(Err(fault)) => Err(Trouble::Away(format!("the log could not be read: {fault}"))),
+        _ => Err(Trouble::Refused(format!(
+            "the streams hold event {} of this log as {id}, and the log has another there: {advice}",
+            ends.event
+        ))),
+    }
+}

@@ -1,0 +1,13 @@
+//! Durable publication with a real server that keeps streams: what the streams hold is held against the log.
+
+#[allow(dead_code, reason = "not all of it is needed here")]
+#[path = "../e2e/process.rs"]
+mod process;
+#[path = "../e2e/server.rs"]
+mod server;
+mod world;
+
+mod crashes;
+mod making;
+mod outages;
+mod receiving;

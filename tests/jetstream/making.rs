@@ -1,0 +1,98 @@
+//! The streams are made once, as written, and never changed.
+
+use serde_json::{Value, json};
+
+use crate::server::Server;
+use crate::world::{EVENTS, INBOX, World};
+
+#[tokio::test]
+async fn streams_are_made_with_every_option_and_found_again() {
+    let mut world = World::new().await;
+    world.in_step().await;
+    for (stream, subject) in [(EVENTS, "switchboard.event.>"), (INBOX, "switchboard.inbox.>")] {
+        let config = config_of(&world, stream).await;
+        let expected = json!({
+            "subjects": [subject], "retention": "limits", "storage": "file", "compression": "s2", "num_replicas": 1,
+            "discard": "old", "max_age": 604_800_000_000_000u64, "max_bytes": 4_294_967_296u64, "max_msgs": -1,
+            "max_msgs_per_subject": -1, "max_msg_size": -1, "max_consumers": -1, "duplicate_window": 120_000_000_000u64,
+            "deny_delete": false, "deny_purge": false, "allow_direct": true, "allow_rollup_hdrs": false,
+        });
+        for (name, value) in expected.as_object().unwrap() {
+            assert_eq!(&config[name], value, "{stream}: {name}");
+        }
+    }
+    assert_eq!(world.stop().await.code(), Some(0), "{}", world.log());
+    world.start().await;
+    world.in_step().await;
+    assert_eq!(world.log().matches("made the stream").count(), 2, "{}", world.log());
+}
+
+#[tokio::test]
+async fn a_stream_that_differs_is_refused_and_left_alone() {
+    let mut world = World::new().await;
+    world.in_step().await;
+    assert_eq!(world.stop().await.code(), Some(0));
+    let mut config = config_of(&world, INBOX).await;
+    config["max_age"] = json!(3_600_000_000_000u64);
+    config["duplicate_window"] = json!(60_000_000_000u64);
+    let updated = world.api(&format!("STREAM.UPDATE.{INBOX}"), config).await;
+    assert!(updated.get("error").is_none(), "{updated}");
+    let said = world.refused().await;
+    for text in ["SWITCHBOARD_INBOX", "max_age: expected 604800000000000, got 3600000000000", "duplicate_window", "--prefix"]
+    {
+        assert!(said.contains(text), "{text}: {said}");
+    }
+    assert_eq!(config_of(&world, INBOX).await["max_age"], 3_600_000_000_000u64);
+}
+
+#[tokio::test]
+async fn a_server_without_jetstream_is_refused_with_what_to_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::start(directory.path()).await;
+    let mut world = World::on(server, directory).await;
+    let said = world.refused().await;
+    assert!(said.contains("JetStream is not enabled") && said.contains("-js") && said.contains("--events core"), "{said}");
+}
+
+#[tokio::test]
+async fn a_stream_of_others_on_the_same_subjects_is_refused() {
+    let mut world = World::without_service().await;
+    world.api("STREAM.CREATE.ALL", json!({"name": "ALL", "subjects": ["switchboard.event.>"]})).await;
+    let said = world.refused().await;
+    assert!(said.contains("another stream holds its subjects"), "{said}");
+}
+
+#[tokio::test]
+async fn a_log_that_is_older_than_the_streams_is_refused() {
+    let mut world = World::new().await;
+    world.ask("channel.web.start.c", json!({})).await;
+    world.in_step().await;
+    assert_eq!(world.stop().await.code(), Some(0));
+    let copy = world.path().join("copy");
+    copy_directory(&world.data(), &copy);
+    world.start().await;
+    world.ask("operator.ann.pass.c", json!({"to": "agents"})).await;
+    world.in_step().await;
+    assert_eq!(world.stop().await.code(), Some(0));
+    std::fs::remove_dir_all(world.data()).unwrap();
+    std::fs::rename(copy, world.data()).unwrap();
+    let said = world.refused().await;
+    assert!(said.contains("it is an older copy"), "{said}");
+}
+
+async fn config_of(world: &World, stream: &str) -> Value {
+    world.api(&format!("STREAM.INFO.{stream}"), json!({})).await["config"].clone()
+}
+
+/// Copies a directory and all that is in it.
+pub fn copy_directory(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        match path.is_dir() {
+            true => copy_directory(&path, &target),
+            false => drop(std::fs::copy(&path, &target).unwrap()),
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! JetStream goes away and comes back: commands go on, and then the streams are filled.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use serde_json::json;
+use tokio::time::{sleep, timeout};
+
+use crate::world::{INBOX, World};
+
+/// JetStream is taken from the account while the server stays: the stream refuses what comes.
+#[tokio::test]
+async fn while_a_stream_takes_nothing_commands_go_on_and_the_lag_is_shown() {
+    let world = World::new().await;
+    world.ask("channel.web.start.c", json!({})).await;
+    world.in_step().await;
+    let config = world.api(&format!("STREAM.INFO.{INBOX}"), json!({})).await["config"].clone();
+    let mut heard = world.client.subscribe("switchboard.inbox.integration.bot.>").await.unwrap();
+    // A sealed or full stream, a lost disk, a server that is busy: all look alike from here.
+    let mut other = config.clone();
+    other["subjects"] = json!(["elsewhere.>"]);
+    assert!(world.api(&format!("STREAM.UPDATE.{INBOX}"), other).await.get("error").is_none());
+    for turn in 0..50 {
+        let to = if turn % 2 == 0 { "agents" } else { "bot" };
+        world.ask("operator.ann.pass.c", json!({"to": to})).await;
+        world.ask("channel.web.message.c", json!({"message_id": turn.to_string(), "content": turn})).await;
+    }
+    timeout(Duration::from_secs(5), heard.next()).await.expect("who listens hears it all the same");
+    sleep(Duration::from_millis(300)).await;
+    let page = world.readyz().await;
+    assert_eq!((&page["ready"], &page["streams"]["in_step"]), (&json!(true), &json!(false)), "{page}");
+    assert!(page["streams"]["trouble"].as_str().unwrap().contains("subjects"), "{page}");
+    assert!(page["publication"]["lag_events"].as_u64().unwrap() >= 49, "{page}");
+    let metrics = world.page("/metrics").await;
+    assert!(metrics.contains("switchboard_streams_in_step 0"), "{metrics}");
+    assert!(metrics.contains("switchboard_publication_lag_events 5"), "{metrics}");
+    assert!(world.api(&format!("STREAM.UPDATE.{INBOX}"), config).await.get("error").is_none());
+    world.check_streams().await;
+    assert!(world.page("/metrics").await.contains("switchboard_streams_in_step 1"));
+    // The messages of the meantime are there too, each after the event that made its receiver the owner.
+    let inbox = world.held(INBOX, "switchboard.inbox.integration.bot.c.>").await;
+    let said = inbox.iter().filter(|kept| kept.event["type"] == "switchboard.message.received");
+    assert_eq!(said.count(), 25);
+    for pair in inbox.windows(2).filter(|pair| pair[1].seq().is_none()) {
+        assert_eq!(pair[0].event["data"]["epoch"], pair[1].event["data"]["epoch"], "{pair:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_starts_while_a_stream_was_emptied_goes_on_where_it_was() {
+    let mut world = World::new().await;
+    world.ask("channel.web.start.c", json!({})).await;
+    world.in_step().await;
+    assert_eq!(world.stop().await.code(), Some(0));
+    world.api("STREAM.PURGE.SWITCHBOARD_EVENTS", json!({})).await;
+    world.start().await;
+    world.ask("operator.ann.pass.c", json!({"to": "agents"})).await;
+    world.in_step().await;
+    let kept = world.held("SWITCHBOARD_EVENTS", "switchboard.event.>").await;
+    let log = world.log_events().await;
+    assert_eq!(kept.iter().filter_map(|kept| kept.seq()).collect::<Vec<_>>(), [log.len() as u64]);
+}
+
+#[tokio::test]
+async fn what_the_server_lost_of_a_stream_is_added_from_the_log() {
+    let mut world = World::new().await;
+    let store = world.path().join("store");
+    world.ask("channel.web.start.c", json!({})).await;
+    world.in_step().await;
+    assert_eq!(world.stop().await.code(), Some(0));
+    world.server.kill();
+    let copy = world.path().join("copy");
+    super::making::copy_directory(&store, &copy);
+    world.server.start_again().await;
+    world.start().await;
+    for to in ["agents", "bot", "agents"] {
+        world.ask("operator.ann.pass.c", json!({"to": to})).await;
+    }
+    world.in_step().await;
+    // The service goes on while the server comes back as it was before.
+    world.server.kill();
+    std::fs::remove_dir_all(&store).unwrap();
+    std::fs::rename(&copy, &store).unwrap();
+    world.server.start_again().await;
+    world.answering().await;
+    world.ask("operator.ann.pass.c", json!({"to": "bot"})).await;
+    world.check_streams().await;
+    assert!(world.log().contains("the streams end before what was published"), "{}", world.log());
+}

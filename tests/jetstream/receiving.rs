@@ -1,0 +1,75 @@
+//! Who was away finds what it missed.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::world::{EVENTS, INBOX, World};
+
+#[tokio::test]
+async fn a_bot_that_was_offline_finds_its_whole_inbox_in_order() {
+    let mut world = World::new().await;
+    let filter = "switchboard.inbox.integration.bot.>";
+    let config = json!({"durable_name": "bot", "ack_policy": "explicit", "deliver_policy": "all", "filter_subject": filter});
+    let made = world
+        .api(&format!("CONSUMER.CREATE.{INBOX}.bot.{filter}"), json!({"stream_name": INBOX, "config": config}))
+        .await;
+    assert_eq!(made["name"], "bot", "{made}");
+    world.ask("channel.web.start.c", json!({})).await;
+    world.ask("channel.web.message.c", json!({"message_id": "m-1", "content": "hello"})).await;
+    world.ask("operator.ann.pass.c", json!({"to": "agents"})).await;
+    world.ask("channel.web.message.c", json!({"content": "not for the bot"})).await;
+    world.in_step().await;
+    let expected =
+        ["conversation.started", "control.assigned", "message.received", "control.passed"];
+    assert_eq!(verbs(&world.fetch(INBOX, "bot", true).await), expected);
+    // Over a restart too, and nothing of it comes again.
+    world.kill();
+    world.start().await;
+    world.ask("operator.ann.pass.c", json!({"to": "bot"})).await;
+    world.ask("channel.web.message.c", json!({"content": "are you there?"})).await;
+    world.in_step().await;
+    let missed = world.fetch(INBOX, "bot", true).await;
+    assert_eq!(verbs(&missed), ["control.passed", "message.received"]);
+    assert_eq!(missed[1].headers["Switchboard-After-Seq"], missed[0].seq().unwrap().to_string());
+    world.check_streams().await;
+}
+
+fn verbs(kept: &[crate::world::Kept]) -> Vec<String> {
+    kept.iter().map(|kept| kept.event["type"].as_str().unwrap().replace("switchboard.", "")).collect()
+}
+
+#[tokio::test]
+async fn each_receiver_has_its_own_copy_and_a_repeat_is_kept_once() {
+    let world = World::new().await;
+    world.ask("channel.web.start.c", json!({})).await;
+    for _ in 0..3 {
+        let headers = [("Nats-Msg-Id", "k-1")];
+        let body = json!({"content": "once"});
+        world.try_ask("channel.web.message.c", body, &headers, Duration::from_secs(5)).await.unwrap();
+    }
+    world.ask("operator.ann.pass.c", json!({"to": "agents"})).await;
+    world.check_streams().await;
+    let passed = world.held(INBOX, "switchboard.inbox.*.*.c.control.passed").await;
+    assert_eq!(passed.len(), 3, "for the bot, the agents and the channel");
+    assert_eq!(world.held(INBOX, "switchboard.inbox.integration.bot.c.message.received").await.len(), 1);
+    assert!(world.held(EVENTS, "switchboard.event._config.>").await.len() >= 3, "the configuration's events are kept too");
+}
+
+#[tokio::test]
+async fn a_repeat_that_the_stream_holds_from_before_a_restart_does_not_stop_it() {
+    let mut world = World::new().await;
+    world.ask("channel.web.start.c", json!({})).await;
+    let message = || world.try_ask("channel.web.message.c", json!({"content": "hi"}), &[("Nats-Msg-Id", "k-1")], Duration::from_secs(5));
+    message().await.unwrap();
+    world.ask("operator.ann.pass.c", json!({"to": "agents"})).await;
+    world.ask("operator.ann.pass.c", json!({"to": "bot"})).await;
+    world.in_step().await;
+    world.kill();
+    world.start().await;
+    world.in_step().await;
+    world.try_ask("channel.web.message.c", json!({"content": "hi"}), &[("Nats-Msg-Id", "k-1")], Duration::from_secs(5)).await.unwrap();
+    world.ask("operator.ann.pass.c", json!({"to": "agents"})).await;
+    world.check_streams().await;
+    assert_eq!(world.held(INBOX, "switchboard.inbox.integration.bot.c.message.received").await.len(), 1);
+}
