@@ -138,7 +138,8 @@ pub async fn serve(listener: TcpListener, metrics: PrometheusHandle, shown: Show
 async fn readyz(State(shown): State<Shown>) -> impl IntoResponse {
     let reasons = shown.readiness.reasons(&shown.gauges);
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let mut body = json!({ "ready": reasons.is_empty(), "reasons": reasons, "publication": publication(&shown.gauges) });
+    let mut body =
+        json!({ "ready": reasons.is_empty(), "reasons": reasons, "publication": publication(&shown.gauges) });
     if let Some(streams) = &shown.streams {
         let (in_step, trouble) = streams.look();
         body["streams"] = json!({ "in_step": in_step, "trouble": trouble });
@@ -161,7 +162,10 @@ async fn metrics_page(metrics: PrometheusHandle, State(shown): State<Shown>) -> 
 fn show_gauges(shown: &Shown) {
     let Shown { gauges, readiness, streams } = shown;
     if let Some(streams) = streams {
-        metrics::describe_gauge!("switchboard_streams_in_step", "Whether the streams hold what is published as it is published");
+        metrics::describe_gauge!(
+            "switchboard_streams_in_step",
+            "Whether the streams hold what is published as it is published"
+        );
         gauge!("switchboard_streams_in_step").set(f64::from(u8::from(streams.look().0)));
     }
     let (durable, published) = (gauges.durable_through.load(Relaxed), gauges.published_through.load(Relaxed));

@@ -16,8 +16,8 @@ use super::message::error_headers;
 use super::publisher::Turn;
 use super::requests::{self, Headers};
 use super::stats::Stats;
-use super::subjects::{Endpoint, may_answer};
 use super::streams::{self, api::Trouble};
+use super::subjects::{Endpoint, may_answer};
 use super::{EdgeError, Events, Options, covering};
 use crate::domain::Refusal;
 use crate::switchboard::Handle;
@@ -250,6 +250,11 @@ impl Service {
     /// Hands a request to the switchboard, or refuses it: its form is wrong, or there is no room for it.
     async fn take(&self, endpoint: Endpoint, tail_at: usize, message: Message, client: &Client) {
         if message.reply.as_ref().is_some_and(|reply| !self.may_answer(reply)) {
+            return;
+        }
+        // A status is the server's word: somebody named this subject for the answer to something else.
+        if message.status.is_some() {
+            self.stats.dropped_replies.increment(1);
             return;
         }
         self.stats.came(endpoint);

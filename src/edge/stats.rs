@@ -182,8 +182,14 @@ fn describe() {
         ("switchboard_messages_relayed_total", "Messages relayed between end users and owners"),
         ("switchboard_rejections_published_total", "Refused commands published"),
         ("switchboard_connections_total", "Connections made to NATS"),
-        ("switchboard_stream_restarts_total", "Times that a stream did not take something, and was filled from the log"),
-        ("switchboard_messages_not_kept_total", "Messages relayed that are in no stream: too many waited for JetStream"),
+        (
+            "switchboard_stream_restarts_total",
+            "Times that a stream did not take something, and was filled from the log",
+        ),
+        (
+            "switchboard_messages_not_kept_total",
+            "Messages relayed that are in no stream: too many waited for JetStream",
+        ),
     ] {
         metrics::describe_counter!(name, what);
     }

@@ -38,7 +38,8 @@ async fn a_stream_that_differs_is_refused_and_left_alone() {
     let updated = world.api(&format!("STREAM.UPDATE.{INBOX}"), config).await;
     assert!(updated.get("error").is_none(), "{updated}");
     let said = world.refused().await;
-    for text in ["SWITCHBOARD_INBOX", "max_age: expected 604800000000000, got 3600000000000", "duplicate_window", "--prefix"]
+    for text in
+        ["SWITCHBOARD_INBOX", "max_age: expected 604800000000000, got 3600000000000", "duplicate_window", "--prefix"]
     {
         assert!(said.contains(text), "{text}: {said}");
     }
@@ -51,7 +52,10 @@ async fn a_server_without_jetstream_is_refused_with_what_to_do() {
     let server = Server::start(directory.path()).await;
     let mut world = World::on(server, directory).await;
     let said = world.refused().await;
-    assert!(said.contains("JetStream is not enabled") && said.contains("-js") && said.contains("--events core"), "{said}");
+    assert!(
+        said.contains("JetStream is not enabled") && said.contains("-js") && said.contains("--events core"),
+        "{said}"
+    );
 }
 
 #[tokio::test]

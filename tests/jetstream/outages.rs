@@ -46,6 +46,21 @@ async fn while_a_stream_takes_nothing_commands_go_on_and_the_lag_is_shown() {
     }
 }
 
+/// On this rests that events may be published while the streams are behind.
+#[tokio::test]
+async fn what_names_another_stream_is_heard_and_kept_by_none() {
+    let world = World::new().await;
+    world.in_step().await;
+    let before = world.api("STREAM.INFO.SWITCHBOARD_EVENTS", json!({})).await["state"]["last_seq"].clone();
+    let mut heard = world.client.subscribe("switchboard.event.x.>").await.unwrap();
+    let mut headers = async_nats::HeaderMap::new();
+    headers.insert("Nats-Expected-Stream", "none");
+    world.client.publish_with_headers("switchboard.event.x.a.b", headers, "{}".into()).await.unwrap();
+    timeout(Duration::from_secs(5), heard.next()).await.expect("it is heard");
+    let after = world.api("STREAM.INFO.SWITCHBOARD_EVENTS", json!({})).await["state"]["last_seq"].clone();
+    assert_eq!(before, after);
+}
+
 #[tokio::test]
 async fn a_service_that_starts_while_a_stream_was_emptied_goes_on_where_it_was() {
     let mut world = World::new().await;

@@ -10,7 +10,8 @@ use crate::world::{EVENTS, INBOX, World};
 async fn a_bot_that_was_offline_finds_its_whole_inbox_in_order() {
     let mut world = World::new().await;
     let filter = "switchboard.inbox.integration.bot.>";
-    let config = json!({"durable_name": "bot", "ack_policy": "explicit", "deliver_policy": "all", "filter_subject": filter});
+    let config =
+        json!({"durable_name": "bot", "ack_policy": "explicit", "deliver_policy": "all", "filter_subject": filter});
     let made = world
         .api(&format!("CONSUMER.CREATE.{INBOX}.bot.{filter}"), json!({"stream_name": INBOX, "config": config}))
         .await;
@@ -20,8 +21,7 @@ async fn a_bot_that_was_offline_finds_its_whole_inbox_in_order() {
     world.ask("operator.ann.pass.c", json!({"to": "agents"})).await;
     world.ask("channel.web.message.c", json!({"content": "not for the bot"})).await;
     world.in_step().await;
-    let expected =
-        ["conversation.started", "control.assigned", "message.received", "control.passed"];
+    let expected = ["conversation.started", "control.assigned", "message.received", "control.passed"];
     assert_eq!(verbs(&world.fetch(INBOX, "bot", true).await), expected);
     // Over a restart too, and nothing of it comes again.
     world.kill();
@@ -53,14 +53,24 @@ async fn each_receiver_has_its_own_copy_and_a_repeat_is_kept_once() {
     let passed = world.held(INBOX, "switchboard.inbox.*.*.c.control.passed").await;
     assert_eq!(passed.len(), 3, "for the bot, the agents and the channel");
     assert_eq!(world.held(INBOX, "switchboard.inbox.integration.bot.c.message.received").await.len(), 1);
-    assert!(world.held(EVENTS, "switchboard.event._config.>").await.len() >= 3, "the configuration's events are kept too");
+    assert!(
+        world.held(EVENTS, "switchboard.event._config.>").await.len() >= 3,
+        "the configuration's events are kept too"
+    );
 }
 
 #[tokio::test]
 async fn a_repeat_that_the_stream_holds_from_before_a_restart_does_not_stop_it() {
     let mut world = World::new().await;
     world.ask("channel.web.start.c", json!({})).await;
-    let message = || world.try_ask("channel.web.message.c", json!({"content": "hi"}), &[("Nats-Msg-Id", "k-1")], Duration::from_secs(5));
+    let message = || {
+        world.try_ask(
+            "channel.web.message.c",
+            json!({"content": "hi"}),
+            &[("Nats-Msg-Id", "k-1")],
+            Duration::from_secs(5),
+        )
+    };
     message().await.unwrap();
     world.ask("operator.ann.pass.c", json!({"to": "agents"})).await;
     world.ask("operator.ann.pass.c", json!({"to": "bot"})).await;
@@ -68,7 +78,10 @@ async fn a_repeat_that_the_stream_holds_from_before_a_restart_does_not_stop_it()
     world.kill();
     world.start().await;
     world.in_step().await;
-    world.try_ask("channel.web.message.c", json!({"content": "hi"}), &[("Nats-Msg-Id", "k-1")], Duration::from_secs(5)).await.unwrap();
+    world
+        .try_ask("channel.web.message.c", json!({"content": "hi"}), &[("Nats-Msg-Id", "k-1")], Duration::from_secs(5))
+        .await
+        .unwrap();
     world.ask("operator.ann.pass.c", json!({"to": "agents"})).await;
     world.check_streams().await;
     assert_eq!(world.held(INBOX, "switchboard.inbox.integration.bot.c.message.received").await.len(), 1);

@@ -38,8 +38,6 @@ standby = true
 /// One message of a stream.
 #[derive(Debug, Clone)]
 pub struct Kept {
-    /// Its subject.
-    pub subject: String,
     /// Its headers.
     pub headers: BTreeMap<String, String>,
     /// Its body.
@@ -129,13 +127,7 @@ impl World {
     }
 
     /// Asks with headers; the answer, if there is one in time.
-    pub async fn try_ask(
-        &self,
-        subject: &str,
-        body: Value,
-        headers: &[(&str, &str)],
-        wait: Duration,
-    ) -> Option<Value> {
+    pub async fn try_ask(&self, subject: &str, body: Value, headers: &[(&str, &str)], wait: Duration) -> Option<Value> {
         let mut map = HeaderMap::new();
         headers.iter().for_each(|(name, value)| map.insert(*name, *value));
         let subject = format!("switchboard.{subject}");
@@ -201,11 +193,7 @@ impl World {
                 let headers = message.headers.iter().flat_map(|headers| headers.iter());
                 let headers =
                     headers.filter_map(|(name, values)| Some((name.to_string(), values.first()?.to_string())));
-                all.push(Kept {
-                    subject: message.subject.to_string(),
-                    headers: headers.collect(),
-                    event: serde_json::from_slice(&message.payload).unwrap(),
-                });
+                all.push(Kept { headers: headers.collect(), event: serde_json::from_slice(&message.payload).unwrap() });
                 if all.len() % 1000 == 0 {
                     break;
                 }

@@ -237,7 +237,10 @@ impl Streams {
             Happening::Read(batch) if batch.is_empty() => self.reading = None,
             Happening::Read(batch) => {
                 for recorded in batch {
-                    self.fill(&recorded.map_err(|fault| format!("the log could not be read for publication: {fault}"))?).await;
+                    self.fill(
+                        &recorded.map_err(|fault| format!("the log could not be read for publication: {fault}"))?,
+                    )
+                    .await;
                 }
             }
         }
@@ -349,7 +352,10 @@ impl Streams {
             Err(Trouble::Refused(why)) if is_first => return Err(why),
             Err(Trouble::Refused(why) | Trouble::Away(why)) => {
                 if self.parts.health.trouble(&why) {
-                    tracing::warn!(why, "the streams are not written: commands go on, and what is missing is added later");
+                    tracing::warn!(
+                        why,
+                        "the streams are not written: commands go on, and what is missing is added later"
+                    );
                 }
                 self.state = State::Waiting(Instant::now() + PAUSE);
                 return Ok(());
