@@ -86,3 +86,18 @@ async fn a_repeat_that_the_stream_holds_from_before_a_restart_does_not_stop_it()
     world.check_streams().await;
     assert_eq!(world.held(INBOX, "switchboard.inbox.integration.bot.c.message.received").await.len(), 1);
 }
+
+/// Whoever asks for messages may name any subject for the answer.
+#[tokio::test]
+async fn a_status_of_the_server_on_a_subject_of_commands_is_no_command() {
+    let world = World::new().await;
+    world.ask("channel.web.start.c", json!({})).await;
+    world.in_step().await;
+    let config = json!({"durable_name": "none", "ack_policy": "none", "filter_subject": "switchboard.event.nothing.>"});
+    world.api(&format!("CONSUMER.CREATE.{EVENTS}"), json!({"stream_name": EVENTS, "config": config})).await;
+    let next = format!("$JS.API.CONSUMER.MSG.NEXT.{EVENTS}.none");
+    let fetch = json!({"batch": 1, "no_wait": true}).to_string();
+    world.client.publish_with_reply(next, "switchboard.operator.ann.end.c", fetch.into()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(world.ask("query.conversation.c", json!({})).await["conversation"]["status"], "open");
+}
