@@ -16,13 +16,16 @@ use clap::{CommandFactory, FromArgMatches};
 pub use arguments::Cli;
 
 use crate::tools::config_file::ConfigFile;
+use crate::tools::export::ExportOptions;
 use crate::tools::failure::EXIT_USAGE;
+use crate::tools::import::ImportOptions;
 use crate::tools::list::ListOptions;
 use crate::tools::nats::Access;
 use crate::tools::operator::OperatorOptions;
 use crate::tools::replay::ReplayOptions;
 use crate::tools::show::ShowOptions;
 use crate::tools::values::TextOrJson;
+use crate::tools::verify::VerifyOptions;
 
 /// What is to be done, every value checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,6 +36,9 @@ pub enum Command {
     List(ListOptions),
     Replay(ReplayOptions),
     Operator(OperatorOptions),
+    Verify(VerifyOptions),
+    Export(ExportOptions),
+    Import(ImportOptions),
 }
 
 /// How the service is to run.
