@@ -1,7 +1,8 @@
 //! The commands of the command line besides `serve`: what an operator looks at, and what they may overrule.
 //!
 //! [`source`] reads the past from a running switchboard or from its data directory, with the same answers;
-//! [`timeline`] tells it in words; [`examination`] walks through a log that may be damaged. Everything that strangers wrote is made harmless before a terminal sees it.
+//! [`timeline`] tells it in words; [`examination`] walks through a log that may be damaged. Everything that strangers
+//! wrote is made harmless before a terminal sees it.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -57,7 +57,8 @@ fn tell_log(examination: &Examination, tally: Tally) -> Vec<(&'static str, Strin
     let mut pairs = vec![
         ("log", examination.directory().log_id().to_string()),
         ("events", tally.events.to_string()),
-        ("decisions", format!("{}, and {} notes of activity", tally.decisions, tally.notes)),
+        ("decisions", tally.decisions.to_string()),
+        ("notes", format!("{} of activity between events", tally.notes)),
         ("conversations", format!("{}, {} of them open", tally.conversations, tally.open)),
         ("sessions", tally.sessions.to_string()),
         ("frames", head.frames.to_string()),
