@@ -11,7 +11,8 @@
 //!   ids, pages, the past. Plain threads and bounded channels; its core is synchronous and runs under a
 //!   simulated clock and disk.
 //! - [`edge`] — NATS and HTTP: messages become requests, effects become messages, in the order given.
-//! - [`tools`] — what a person runs beside the service: `show`, `list`, `replay`, `operator`.
+//! - [`tools`] — what a person runs beside the service: `show`, `list`, `replay`, `operator`, `verify`,
+//!   `export`, `import`.
 //! - [`serve`] — the service put together; [`cli`] — what the command line may say; `main` — exit codes.
 //!
 //! What a command comes to: **decide** (`domain::decide`), **append** (`log`), **adopt** and **answer**

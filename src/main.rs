@@ -7,7 +7,7 @@ use switchboard::edge::Credentials;
 use switchboard::tools::failure::Failure;
 use switchboard::tools::nats::Login;
 use switchboard::tools::values::TextOrJson;
-use switchboard::tools::{list, operator, replay, screen, show};
+use switchboard::tools::{export, import, list, operator, replay, screen, show, verify};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -34,6 +34,9 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::List(options) => list::run(&options),
         Command::Replay(options) => replay::run(&options),
         Command::Operator(options) => operator::run(&options),
+        Command::Verify(options) => verify::run(&options),
+        Command::Export(options) => export::run(&options),
+        Command::Import(options) => import::run(&options),
     }
 }
 

@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand};
 )]
 #[command(after_help = "Every option also as an environment variable, such as SWITCHBOARD_NATS for --nats. \
                   The NATS user, password and token only so: SWITCHBOARD_USER, _PASSWORD, _TOKEN.\n\
-                  Exit codes: 0, 1 for a fault, 64 for bad usage or configuration.")]
+                  Exit codes: 0, 1 for a fault, 2 where an examination found something, 64 for bad usage or configuration.")]
 pub struct Cli {
     /// What is to be done.
     #[command(subcommand)]
@@ -35,6 +35,12 @@ pub enum Arguments {
     /// Overrule who holds control of a conversation
     #[command(subcommand)]
     Operator(OperatorArguments),
+    /// Verify every rule, checksum and link of a log; tells the first fault by its place
+    Verify(VerifyArguments),
+    /// Export a log as text, one entry a line: for copies, for moving, for erasing personal values
+    Export(ExportArguments),
+    /// Import an export into a new data directory, whole or not at all
+    Import(ImportArguments),
 }
 
 /// Where NATS is, and who asks.
@@ -178,6 +184,36 @@ pub struct ReplayArguments {
     pub speed: Option<String>,
     #[command(flatten)]
     pub place: PlaceArguments,
+}
+
+#[derive(Debug, Args)]
+#[allow(missing_docs)]
+pub struct VerifyArguments {
+    /// Data directory of a switchboard that does not run
+    #[arg(long, value_name = "DIR", env = "SWITCHBOARD_DATA")]
+    pub data: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[allow(missing_docs)]
+pub struct ExportArguments {
+    /// Data directory of a switchboard that does not run
+    #[arg(long, value_name = "DIR", env = "SWITCHBOARD_DATA")]
+    pub data: Option<PathBuf>,
+    /// Leave out the personal values (user, metadata, reason) of this conversation; several with commas between
+    #[arg(long, value_name = "CONVERSATION", env = "SWITCHBOARD_REDACT", value_delimiter = ',')]
+    pub redact: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+#[allow(missing_docs)]
+pub struct ImportArguments {
+    /// Data directory to be made: empty, or not there
+    #[arg(long, value_name = "DIR", env = "SWITCHBOARD_DATA")]
+    pub data: Option<PathBuf>,
+    /// Publish events from this one on at the next start [default: all count as published]
+    #[arg(long, value_name = "SEQ", env = "SWITCHBOARD_PUBLISH_FROM")]
+    pub publish_from: Option<String>,
 }
 
 /// What an operator can ask for, as written.

@@ -6,14 +6,16 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 
 use super::arguments::{
-    Arguments, AskArguments, ListArguments, NatsArguments, OperatorArguments, OverruleArguments, PlaceArguments,
-    ReplayArguments, ServeArguments, ShowArguments,
+    Arguments, AskArguments, ExportArguments, ImportArguments, ListArguments, NatsArguments, OperatorArguments,
+    OverruleArguments, PlaceArguments, ReplayArguments, ServeArguments, ShowArguments,
 };
 use super::{Command, ServeOptions};
 use crate::domain::Name;
 use crate::domain::words::CONFIG_ID;
 use crate::edge::Events;
 use crate::tools::config_file::ConfigFile;
+use crate::tools::export::ExportOptions;
+use crate::tools::import::ImportOptions;
 use crate::tools::list::ListOptions;
 use crate::tools::nats::{Access, Login};
 use crate::tools::operator::{OperatorOptions, Verb};
@@ -21,6 +23,7 @@ use crate::tools::replay::{Output, ReplayOptions, Scope, overlap};
 use crate::tools::show::ShowOptions;
 use crate::tools::source::Place;
 use crate::tools::values;
+use crate::tools::verify::VerifyOptions;
 
 /// Commands that may wait where nothing else is said.
 const QUEUE_DEFAULT: usize = 16_384;
@@ -44,6 +47,11 @@ pub fn command(
         Arguments::List(arguments) => check.list(&arguments).map(Command::List),
         Arguments::Replay(arguments) => check.replay(&arguments).map(Command::Replay),
         Arguments::Operator(arguments) => check.operator(&arguments).map(Command::Operator),
+        Arguments::Verify(arguments) => {
+            check.directory(&arguments.data).map(|data| Command::Verify(VerifyOptions { data }))
+        }
+        Arguments::Export(arguments) => check.export(&arguments).map(Command::Export),
+        Arguments::Import(arguments) => check.import(&arguments).map(Command::Import),
     };
     command.filter(|_| check.faults.is_empty()).ok_or(check.faults)
 }
@@ -123,6 +131,24 @@ impl Check<'_> {
         let place = self.place(&arguments.place, arguments.publish.is_some());
         let output = self.output(arguments);
         Some(ReplayOptions { place: place?, from, to, scope, types, output: output?, speed })
+    }
+
+    fn export(&mut self, arguments: &ExportArguments) -> Option<ExportOptions> {
+        let redact = self.values("--redact", &arguments.redact, values::conversation);
+        Some(ExportOptions { data: self.directory(&arguments.data)?, redact })
+    }
+
+    fn import(&mut self, arguments: &ImportArguments) -> Option<ImportOptions> {
+        let publish_from = self.value("--publish-from", &arguments.publish_from, seq);
+        Some(ImportOptions { data: self.directory(&arguments.data)?, publish_from })
+    }
+
+    fn directory(&mut self, data: &Option<PathBuf>) -> Option<PathBuf> {
+        let data = data.clone().filter(|path| !path.as_os_str().is_empty());
+        if data.is_none() {
+            self.fault("--data: expected a data directory, got none");
+        }
+        data
     }
 
     fn output(&mut self, arguments: &ReplayArguments) -> Option<Output> {
@@ -312,6 +338,11 @@ fn events(text: &str) -> Result<Events, String> {
 fn queue(text: &str) -> Result<usize, String> {
     let count = text.parse().ok().filter(|count| (1..=QUEUE_MAX).contains(count));
     count.ok_or_else(|| format!("expected a whole number from 1 to {QUEUE_MAX}, got {text:?}"))
+}
+
+fn seq(text: &str) -> Result<u64, String> {
+    let seq = text.parse().ok().filter(|seq| *seq > 0);
+    seq.ok_or_else(|| format!("expected the seq of an event, a whole number from 1 on, got {text:?}"))
 }
 
 fn scope(text: &str) -> Result<Scope, String> {

@@ -17,13 +17,16 @@ pub use arguments::Cli;
 
 use crate::edge::Events;
 use crate::tools::config_file::ConfigFile;
+use crate::tools::export::ExportOptions;
 use crate::tools::failure::EXIT_USAGE;
+use crate::tools::import::ImportOptions;
 use crate::tools::list::ListOptions;
 use crate::tools::nats::Access;
 use crate::tools::operator::OperatorOptions;
 use crate::tools::replay::ReplayOptions;
 use crate::tools::show::ShowOptions;
 use crate::tools::values::TextOrJson;
+use crate::tools::verify::VerifyOptions;
 
 /// What is to be done, every value checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +37,9 @@ pub enum Command {
     List(ListOptions),
     Replay(ReplayOptions),
     Operator(OperatorOptions),
+    Verify(VerifyOptions),
+    Export(ExportOptions),
+    Import(ImportOptions),
 }
 
 /// How the service is to run.

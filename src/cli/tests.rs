@@ -139,6 +139,30 @@ fn an_operator_is_who_uses_the_system() {
 }
 
 #[test]
+fn a_log_is_examined_and_moved_in_its_directory() {
+    let Ok(Command::Verify(options)) = parse_in("verify --data d", &[]) else { panic!("expected verify") };
+    assert_eq!(options.data, PathBuf::from("d"));
+    let Ok(Command::Export(options)) = parse_in("export --data d --redact c-1 --redact c-2,c-3", &[]) else {
+        panic!("expected export")
+    };
+    let redact: Vec<&str> = options.redact.iter().map(|id| id.as_str()).collect();
+    assert_eq!(redact, ["c-1", "c-2", "c-3"]);
+    let Ok(Command::Import(options)) = parse_in("import --data d --publish-from 42", &[]) else {
+        panic!("expected import")
+    };
+    assert_eq!(options.publish_from, Some(42));
+}
+
+#[test]
+fn what_would_erase_nothing_or_publish_nothing_is_told() {
+    for line in ["verify", "export", "import"] {
+        assert!(faults(line)[0].starts_with("--data: "), "{line}");
+    }
+    assert!(faults("export --data d --redact _config")[0].starts_with("--redact: "));
+    assert!(faults("import --data d --publish-from 0")[0].starts_with("--publish-from: "));
+}
+
+#[test]
 fn a_pass_says_to_whom() {
     let line = "operator pass c-1 --to agents --as ops --nats nats://localhost";
     let Ok(Command::Operator(options)) = parse_in(line, &[]) else { panic!("expected operator") };

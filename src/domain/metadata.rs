@@ -1,10 +1,15 @@
 //! Metadata: a few small facts that travel with a conversation from owner to owner.
+//!
+//! Where they were erased from the log a text stands in their place, and nothing is known of them.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error, MapAccess, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::words::Text;
 
@@ -12,6 +17,9 @@ use super::words::Text;
 pub const METADATA_KEYS_MAX: usize = 64;
 /// Most bytes after merging, counted as JSON.
 pub const METADATA_BYTES_MAX: usize = 4096;
+
+/// What a text that stands for erased facts begins with.
+const ERASED: &str = "redacted:";
 
 /// One value: a string, a finite number or a boolean.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,12 +36,12 @@ pub enum Scalar {
 /// The facts as they stand. Cloning shares them.
 #[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Metadata(Arc<BTreeMap<Text, Scalar>>);
+pub struct Metadata(#[serde(deserialize_with = "facts_or_erased")] Arc<BTreeMap<Text, Scalar>>);
 
 /// What a command sets: keys merge, a null deletes.
 #[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Patch(Arc<BTreeMap<Text, Option<Scalar>>>);
+pub struct Patch(#[serde(deserialize_with = "facts_or_erased")] Arc<BTreeMap<Text, Option<Scalar>>>);
 
 /// The facts would be more than a conversation may carry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +91,35 @@ impl Patch {
     /// Whether nothing is set.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+fn facts_or_erased<'de, D, V>(deserializer: D) -> Result<Arc<BTreeMap<Text, V>>, D::Error>
+where
+    D: Deserializer<'de>,
+    V: Deserialize<'de>,
+{
+    deserializer.deserialize_any(Facts(PhantomData))
+}
+
+struct Facts<V>(PhantomData<V>);
+
+impl<'de, V: Deserialize<'de>> Visitor<'de> for Facts<V> {
+    type Value = Arc<BTreeMap<Text, V>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        BTreeMap::deserialize(MapAccessDeserializer::new(map)).map(Arc::new)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        match text.starts_with(ERASED) {
+            true => Ok(Arc::default()),
+            false => Err(E::invalid_type(Unexpected::Str(text), &self)),
+        }
     }
 }
 

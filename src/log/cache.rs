@@ -125,7 +125,9 @@ impl Cache {
         Self::fresh(self.0.directory.clone())
     }
 
-    fn open_trusted(directory: &Arc<Directory>, log: &Reader) -> Result<(Self, u64), String> {
+    /// Opens the cache of a data directory as it is, with the number of the frame that it has come to; why not, where
+    /// it is not trusted. For tools: [`close`](Self::close) leaves it as trusted as it was.
+    pub fn open_trusted(directory: &Arc<Directory>, log: &Reader) -> Result<(Self, u64), String> {
         Trust::read(directory)?.check(directory)?;
         write_durably(&trust_file(directory), &Trust::now(directory, false)).map_err(|e| e.to_string())?;
         let cache = Self::attach(directory.clone()).map_err(|e| e.to_string())?;

@@ -4,7 +4,8 @@
 //! nothing runs · `reserve` is given back when the disk is full, because the database needs space even to open.
 //!
 //! The directory is locked while it is open. A new one is called `switchboard.json.new` until its log is on stable
-//! storage: an interrupted start is begun again, and a log that was lost is never taken for a new one.
+//! storage: an interrupted start is begun again, and a log that was lost is never taken for a new one. That of an import
+//! is called `switchboard.json.import` until the last entry is in: half a log is never served.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -31,6 +32,7 @@ const RESERVE_BYTES: u64 = 16 << 20;
 
 const METADATA: &str = "switchboard.json";
 const METADATA_NEW: &str = "switchboard.json.new";
+const METADATA_IMPORT: &str = "switchboard.json.import";
 
 /// A data directory, locked by this process until the last handle is dropped.
 pub struct Directory {
@@ -46,17 +48,40 @@ impl Directory {
         Self::make(path, Uuid::new_v4())
     }
 
-    /// Makes a data directory for a log that exists elsewhere: for imports.
+    /// Makes a data directory for a log that exists elsewhere, in an empty place: for imports. Nothing else opens it
+    /// until it is [finished](Self::finish).
     pub fn create(path: &Path, log_id: Uuid) -> Result<Self, LogError> {
-        match path.join(METADATA).exists() {
-            true => Err(LogError::Exists(path.to_path_buf())),
-            false => Self::make(path, log_id),
+        make_folder(path)?;
+        let lock = lock(path)?;
+        check_empty(path)?;
+        Self::write(path, METADATA_IMPORT, log_id, lock)
+    }
+
+    /// Makes what was created count: everything of it is on stable storage. `key` is that of the directory that the
+    /// log comes from, where it may be known here.
+    pub fn finish(&self, key: Option<[u8; 32]>) -> Result<(), LogError> {
+        let metadata = Metadata::of(self.log_id, &key.unwrap_or(self.key));
+        write_durably(&self.path.join(METADATA), &metadata)?;
+        remove_if_there(&self.path.join(METADATA_IMPORT))?;
+        sync_path(&self.path)
+    }
+
+    /// Takes back what was created, and the directory with it where it was not there before. Nothing may be open in it.
+    pub fn discard(self, is_folder_ours: bool) -> Result<(), LogError> {
+        let remove = |path: &Path| match path.is_dir() {
+            true => fs::remove_dir_all(path).map_err(|e| LogError::io("remove", path, e)),
+            false => remove_if_there(path),
+        };
+        // The mark of an import goes last: until then nothing takes the rest for a log.
+        for part in ["log", "log.json", "reserve", METADATA_IMPORT] {
+            remove(&self.path.join(part))?;
         }
+        if is_folder_ours { remove(&self.path) } else { Ok(()) }
     }
 
     /// Opens a data directory that holds a log: for tools. Makes nothing.
     pub fn open(path: &Path) -> Result<Self, LogError> {
-        if !path.join(METADATA).exists() && !path.join("log/db").exists() {
+        if !path.join(METADATA).exists() && !path.join(METADATA_IMPORT).exists() && !path.join("log/db").exists() {
             return Err(LogError::NoLog(path.to_path_buf()));
         }
         let lock = lock(path)?;
@@ -98,10 +123,9 @@ impl Directory {
     }
 
     fn make(path: &Path, log_id: Uuid) -> Result<Self, LogError> {
-        let create = DirBuilder::new().recursive(true).mode(0o700).create(path);
-        create.map_err(|e| LogError::io("create", path, e))?;
+        make_folder(path)?;
         let lock = lock(path)?;
-        if path.join(METADATA).exists() {
+        if path.join(METADATA).exists() || path.join(METADATA_IMPORT).exists() {
             return Self::existing(path, lock);
         }
         let interrupted = path.join(METADATA_NEW).exists();
@@ -112,10 +136,12 @@ impl Directory {
             fs::remove_dir_all(path.join("log")).map_err(|e| LogError::io("remove", &path.join("log"), e))?;
         }
         remove_if_there(&path.join("log.json"))?;
+        Self::write(path, METADATA_NEW, log_id, lock)
+    }
+
+    fn write(path: &Path, name: &str, log_id: Uuid, lock: File) -> Result<Self, LogError> {
         let key = random_key()?;
-        let metadata =
-            Metadata { format: FORMAT, log_id: log_id.to_string(), segment_size: SEGMENT_BYTES, key: hex(&key) };
-        write_durably(&path.join(METADATA_NEW), &metadata)?;
+        write_durably(&path.join(name), &Metadata::of(log_id, &key))?;
         let path = fs::canonicalize(path).map_err(|e| LogError::io("find", path, e))?;
         sync_path(path.parent().unwrap_or(&path))?;
         Ok(Self { path, log_id, key, _lock: lock })
@@ -124,6 +150,9 @@ impl Directory {
     fn existing(path: &Path, lock: File) -> Result<Self, LogError> {
         let file = path.join(METADATA);
         let metadata = match fs::read(&file) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound && path.join(METADATA_IMPORT).exists() => {
+                return Err(LogError::Unfinished(path.to_path_buf()));
+            }
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(LogError::MetadataLost(path.to_path_buf())),
             bytes => Metadata::parse(&file, &bytes.map_err(|e| LogError::io("read", &file, e))?)?,
         };
@@ -152,6 +181,10 @@ struct Metadata {
 }
 
 impl Metadata {
+    fn of(log_id: Uuid, key: &[u8; 32]) -> Self {
+        Self { format: FORMAT, log_id: log_id.to_string(), segment_size: SEGMENT_BYTES, key: hex(key) }
+    }
+
     /// Reads the format first: what else another format says is not ours to judge.
     fn parse(file: &Path, bytes: &[u8]) -> Result<Self, LogError> {
         #[derive(Deserialize)]
@@ -223,6 +256,27 @@ pub(super) fn write_durably(file: &Path, content: &impl Serialize) -> Result<(),
     };
     write().map_err(|e| LogError::io("write", file, e))?;
     sync_path(file.parent().unwrap_or(file))
+}
+
+fn make_folder(path: &Path) -> Result<(), LogError> {
+    let create = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    create.map_err(|e| LogError::io("create", path, e))
+}
+
+/// Nothing may be in the way; a file system of its own brings one folder along.
+fn check_empty(path: &Path) -> Result<(), LogError> {
+    for (file, refused) in [(METADATA, LogError::Exists as fn(_) -> _), (METADATA_IMPORT, LogError::Unfinished)] {
+        if path.join(file).exists() {
+            return Err(refused(path.to_path_buf()));
+        }
+    }
+    for file in fs::read_dir(path).map_err(|e| LogError::io("list", path, e))? {
+        let name = file.map_err(|e| LogError::io("list", path, e))?.file_name();
+        if name != "lost+found" {
+            return Err(LogError::NotEmpty(path.to_path_buf(), name.to_string_lossy().into_owned()));
+        }
+    }
+    Ok(())
 }
 
 /// Locks the directory itself, which needs no file and ends with the process.
@@ -319,6 +373,34 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         drop(new_log(place.path()));
         assert!(matches!(Directory::create(place.path(), Uuid::nil()), Err(LogError::Exists(_))));
+    }
+
+    #[test]
+    fn an_import_counts_once_it_is_finished() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = Directory::create(place.path(), Uuid::from_u128(7)).unwrap();
+        let made = *directory.key();
+        drop(DiskLog::open(Arc::new(directory)).unwrap());
+        assert!(matches!(refusal(place.path()), LogError::Unfinished(_)));
+        assert!(matches!(Directory::open(place.path()), Err(LogError::Unfinished(_))));
+        let other = tempfile::tempdir().unwrap();
+        let directory = Directory::create(other.path(), Uuid::from_u128(7)).unwrap();
+        directory.finish(Some([9; 32])).unwrap();
+        drop(directory);
+        let found = Directory::open(other.path()).unwrap();
+        assert_eq!((found.log_id(), *found.key()), (Uuid::from_u128(7), [9; 32]));
+        assert_ne!(made, [9; 32]);
+    }
+
+    #[test]
+    fn an_import_wants_an_empty_place() {
+        let place = tempfile::tempdir().unwrap();
+        fs::create_dir(place.path().join("lost+found")).unwrap();
+        fs::write(place.path().join("notes.txt"), "mine").unwrap();
+        let refused = Directory::create(place.path(), Uuid::nil());
+        assert!(matches!(refused, Err(LogError::NotEmpty(_, name)) if name == "notes.txt"));
+        fs::remove_file(place.path().join("notes.txt")).unwrap();
+        Directory::create(place.path(), Uuid::nil()).unwrap();
     }
 
     #[test]

@@ -10,8 +10,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::codec::hex;
+use super::codec::{hex, unhex};
 use super::directory::{Directory, write_durably};
+use super::entry::Hash;
 use super::error::LogError;
 use super::reader::Reader;
 
@@ -24,24 +25,31 @@ struct End {
 
 /// Refuses a log that lacks what it once had, then notes how far it reaches now.
 pub(super) fn check(directory: &Directory, log: &Reader) -> Result<(), LogError> {
-    let file = file(directory);
     let refuse = |why: String| Err(LogError::Shortened { path: directory.path().to_path_buf(), why });
-    let known: Option<End> = match fs::read(&file) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-        Err(e) => return Err(LogError::io("read", &file, e)),
-        Ok(bytes) => match serde_json::from_slice(&bytes) {
-            Ok(end) => Some(end),
-            Err(e) => return refuse(format!("log.json does not read: {e}")),
-        },
-    };
-    if let Some(end) = known {
-        match log.hash_after(end.frames)? {
-            None => return refuse(format!("it ends at frame {}, expected {} at least", log.head().frames, end.frames)),
-            Some(hash) if hex(&hash) != end.hash => return refuse(format!("its frame {} is another", end.frames)),
+    if let Some((frames, known)) = known(directory)? {
+        match log.hash_after(frames)? {
+            None => return refuse(format!("it ends at frame {}, expected {frames} at least", log.head().frames)),
+            Some(hash) if hash != known => return refuse(format!("its frame {frames} is another")),
             Some(_) => {}
         }
     }
     note(directory, log)
+}
+
+/// The frame that the log reached when that was last noted, and the hash of the last entry there.
+pub(super) fn known(directory: &Directory) -> Result<Option<(u64, Hash)>, LogError> {
+    let file = file(directory);
+    let unreadable = |why: &str| LogError::Shortened {
+        path: directory.path().to_path_buf(),
+        why: format!("log.json does not read: {why}"),
+    };
+    let bytes = match fs::read(&file) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        bytes => bytes.map_err(|e| LogError::io("read", &file, e))?,
+    };
+    let end: End = serde_json::from_slice(&bytes).map_err(|e| unreadable(&e.to_string()))?;
+    let hash = unhex(end.hash.as_bytes()).ok_or_else(|| unreadable("hash: expected 64 hex digits"))?;
+    Ok(Some((end.frames, hash)))
 }
 
 /// Notes how far the log reaches.

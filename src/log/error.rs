@@ -11,6 +11,10 @@ pub enum LogError {
     NoLog(PathBuf),
     /// There is a log in this directory already, where a new one was wanted.
     Exists(PathBuf),
+    /// Something else is where a new log was wanted.
+    NotEmpty(PathBuf, String),
+    /// An import into this directory did not come to its end.
+    Unfinished(PathBuf),
     /// There are records, but what says whose they are is gone.
     MetadataLost(PathBuf),
     /// The metadata cannot be read.
@@ -97,6 +101,14 @@ impl fmt::Display for LogError {
                 path.display()
             ),
             Self::Exists(path) => write!(f, "{} holds a log already: name an empty or new directory", path.display()),
+            Self::NotEmpty(path, name) => {
+                write!(f, "{} is not empty, it has {name:?}: name an empty or new directory", path.display())
+            }
+            Self::Unfinished(path) => write!(
+                f,
+                "{} holds an import that did not come to its end: remove the directory and import again",
+                path.display()
+            ),
             Self::MetadataLost(path) => write!(
                 f,
                 "{} has records but no switchboard.json: restore that file from a copy of the directory",
@@ -236,6 +248,8 @@ pub enum Problem {
         /// The time that stands there.
         found: u64,
     },
+    /// The log ends as another copy of it does.
+    End,
     /// The database cannot be read.
     Storage(String),
 }
@@ -259,6 +273,9 @@ impl fmt::Display for Problem {
             }
             Self::Sequence { expected, found } => write!(f, "seq {found}, expected {expected}"),
             Self::Time { expected, found } => write!(f, "time {found}, expected {expected} or later"),
+            Self::End => f.write_str(
+                "the last entry that log.json knows of is another: the log went another way, as a copy does",
+            ),
             Self::Storage(why) => write!(f, "the database cannot be read: {why}"),
         }
     }

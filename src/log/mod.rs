@@ -24,7 +24,9 @@ mod disk;
 mod end;
 pub mod entry;
 mod error;
+pub mod export;
 pub mod frame;
+mod inspection;
 mod memory;
 mod pack;
 mod reader;
@@ -39,6 +41,7 @@ pub use disk::DiskLog;
 pub use entry::{Entry, Hash, LINE_BYTES_MAX, Salt};
 pub use error::{Fault, LogError, Problem};
 pub use frame::{Frame, Header};
+pub use inspection::Inspection;
 pub use memory::{MemoryLog, SimulatedDisk};
 pub use reader::{Frames, Head, Reader};
 

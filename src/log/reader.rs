@@ -101,14 +101,26 @@ impl Reader {
     /// Reads the head of what is stored.
     pub(super) fn open(values: Arc<dyn Values>, log_id: Uuid) -> Result<Self, Fault> {
         let reader = Self { values, head: Arc::new(RwLock::new(Head::empty(log_id))), log_id };
-        let last = reader.values.last_key().map_err(|why| Fault::new(0, None, Problem::Storage(why)))?;
-        if let Some(last) = last {
-            let Some(frame) = last.first_chunk().map(|number| u64::from_be_bytes(*number)) else {
-                return Err(Fault::new(0, None, Problem::Foreign));
-            };
+        if let Some(frame) = reader.last_stored()? {
             reader.adopt(Head::after(&Frame::read(frame, &reader.bytes(frame)?)?));
         }
         Ok(reader)
+    }
+
+    /// Looks at what is stored, however damaged, as a log of so many frames at least. Of its head only the
+    /// number of frames is to be believed.
+    pub(super) fn inspect(values: Arc<dyn Values>, log_id: Uuid, frames_min: u64) -> Result<Self, Fault> {
+        let reader = Self { values, head: Arc::new(RwLock::new(Head::empty(log_id))), log_id };
+        let frames = reader.last_stored()?.unwrap_or(0).max(frames_min);
+        reader.adopt(Head { frames, ..Head::empty(log_id) });
+        Ok(reader)
+    }
+
+    fn last_stored(&self) -> Result<Option<u64>, Fault> {
+        let fault = |problem| Fault::new(0, None, problem);
+        let last = self.values.last_key().map_err(|why| fault(Problem::Storage(why)))?;
+        let number = |key: Vec<u8>| key.first_chunk().map(|number| u64::from_be_bytes(*number));
+        last.map(|key| number(key).ok_or_else(|| fault(Problem::Foreign))).transpose()
     }
 
     /// Lets readers see what has become durable.

@@ -4,6 +4,7 @@
 //! effects come out. [`threads`] runs it between the edge and the log.
 
 pub mod answer;
+pub mod audit;
 mod command_ids;
 pub mod core;
 pub mod envelope;

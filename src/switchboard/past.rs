@@ -40,6 +40,24 @@ pub enum ReadOutcome {
     Nothing,
 }
 
+/// Why there is no answer about the past.
+#[derive(Debug, Clone, PartialEq)]
+pub enum NoAnswer {
+    /// What was asked for cannot be had.
+    Refused(Refusal),
+    /// The log cannot be read, and why.
+    Unreadable(String),
+}
+
+impl NoAnswer {
+    fn into_refusal(self) -> Refusal {
+        match self {
+            NoAnswer::Refused(refusal) => refusal,
+            NoAnswer::Unreadable(text) => unreadable(text),
+        }
+    }
+}
+
 /// Reads what a question asks for.
 pub fn read(job: ReadJob, archive: &Archive) -> ReadOutcome {
     let ReadJob { by, reply, read } = job;
@@ -48,7 +66,7 @@ pub fn read(job: ReadJob, archive: &Archive) -> ReadOutcome {
             job.fault = closed_page(&mut job, archive).err();
             return ReadOutcome::Closed(job);
         }
-        Read::Past(ask, frames) => match answer_past(&ask, &frames, archive) {
+        Read::Past(ask, frames) => match answer_past(&ask, &frames, archive).map_err(NoAnswer::into_refusal) {
             Ok(body) => (body, None),
             Err(refusal) => (answer::error_body(&refusal, &Facts::default()), Some(refusal)),
         },
@@ -60,31 +78,31 @@ pub fn read(job: ReadJob, archive: &Archive) -> ReadOutcome {
 }
 
 /// The body of the answer to a question about the past.
-pub fn answer_past(ask: &PastAsk, frames: &Frames, archive: &Archive) -> Result<Vec<u8>, Refusal> {
+pub fn answer_past(ask: &PastAsk, frames: &Frames, archive: &Archive) -> Result<Vec<u8>, NoAnswer> {
     let reader = &archive.reader;
     match ask {
         PastAsk::Conversation { id, at } => {
-            check_moment(*at, reader)?;
-            let c = conversation_at(reader, &frames.conversation, id, *at).map_err(unreadable)?;
-            let c = c.ok_or(Refusal::ConversationNotFound)?;
-            let config = config_at(reader, &frames.config, *at).map_err(unreadable)?;
+            check_moment(*at, reader).map_err(NoAnswer::Refused)?;
+            let c = conversation_at(reader, &frames.conversation, id, *at).map_err(NoAnswer::Unreadable)?;
+            let c = c.ok_or(NoAnswer::Refused(Refusal::ConversationNotFound))?;
+            let config = config_at(reader, &frames.config, *at).map_err(NoAnswer::Unreadable)?;
             Ok(answer::state(&c, config.settings(&c.channel)))
         }
         PastAsk::Config { at } => {
-            check_moment(*at, reader)?;
-            let config = config_at(reader, &frames.config, *at).map_err(unreadable)?;
+            check_moment(*at, reader).map_err(NoAnswer::Refused)?;
+            let config = config_at(reader, &frames.config, *at).map_err(NoAnswer::Unreadable)?;
             Ok(answer::config(&config))
         }
         PastAsk::History { id, span } => {
             let name = id.as_ref().map_or(CONFIG_ID, ConversationId::as_str);
             let list = if id.is_some() { &frames.conversation } else { &frames.config };
-            let first = first_frame(span, reader).map_err(unreadable)?;
+            let first = first_frame(span, reader).map_err(NoAnswer::Unreadable)?;
             let from = list.partition_point(|frame| *frame < first);
-            page(span, Some(name), list[from..].iter().copied(), reader).map_err(unreadable)
+            page(span, Some(name), list[from..].iter().copied(), reader).map_err(NoAnswer::Unreadable)
         }
         PastAsk::Log { span } => {
-            let first = first_frame(span, reader).map_err(unreadable)?;
-            page(span, None, first..=reader.head().frames, reader).map_err(unreadable)
+            let first = first_frame(span, reader).map_err(NoAnswer::Unreadable)?;
+            page(span, None, first..=reader.head().frames, reader).map_err(NoAnswer::Unreadable)
         }
     }
 }

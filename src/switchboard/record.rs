@@ -319,63 +319,68 @@ impl<'a> Entry<'a> {
     /// Its events: their seq and full name.
     pub fn names(&self) -> Result<Vec<(u64, &'static str)>, String> {
         let name = |(at, event): (usize, &EntryEvent<'_>)| {
-            let full_name = known_name(&event.full_name).ok_or_else(|| unknown(&event.full_name, self.seq))?;
-            Ok((self.seq + at as u64, full_name))
+            let seq = self.seq + at as u64;
+            let full_name = known_name(&event.full_name).ok_or_else(|| unknown(&event.full_name, seq))?;
+            Ok((seq, full_name))
         };
         self.events.iter().enumerate().map(name).collect()
     }
 
     /// Folds its events, or its note, into the conversation.
     pub fn fold(&self, state: &mut Option<Conversation>) -> Result<(), String> {
+        self.fold_note(state);
+        (0..self.events.len()).try_for_each(|at| self.fold_event(at, state).map(drop))
+    }
+
+    /// Folds its note into the conversation, if it is one.
+    pub fn fold_note(&self, state: &mut Option<Conversation>) {
         if let (Some(note), Some(c)) = (&self.note, state.as_mut()) {
             c.note(note);
         }
-        if self.events.is_empty() {
-            return Ok(());
-        }
+    }
+
+    /// Folds one of its events into the conversation, and gives it.
+    pub fn fold_event(&self, at: usize, state: &mut Option<Conversation>) -> Result<Event, String> {
+        let EntryEvent { full_name, data } = &self.events[at];
+        let seq = self.seq + at as u64;
+        let kind = Kind::from_full_name(full_name).ok_or_else(|| unknown(full_name, seq))?;
+        let wrong = |error| format!("expected the data of {full_name} at seq {seq}: {error}");
+        let event = Event::from_data(kind, data.get()).map_err(wrong)?;
+        let envelope: Envelope = serde_json::from_str(data.get()).map_err(wrong)?;
         let id = ConversationId::parse(&self.conversation).map_err(|bad| bad.to_string())?;
-        for entry_event in &self.events {
-            let data = entry_event.data.get();
-            let kind = Kind::from_full_name(&entry_event.full_name)
-                .ok_or_else(|| unknown(&entry_event.full_name, self.seq))?;
-            let wrong = |error| format!("expected the data of {} at seq {}: {error}", entry_event.full_name, self.seq);
-            let event = Event::from_data(kind, data).map_err(wrong)?;
-            let envelope: Envelope = serde_json::from_str(data).map_err(wrong)?;
-            if state.is_none() && kind != Kind::Started {
-                return Err(format!(
-                    "expected {} to begin with conversation.started, got {} at seq {}",
-                    id, entry_event.full_name, self.seq
-                ));
-            }
-            let channel = &envelope.conversation.channel;
-            let c = state.get_or_insert_with(|| Conversation::unborn(&id, channel, self.at));
-            // A close comes with what led to it, and the event before it has told of the last message.
-            let last_message_id =
-                if kind == Kind::Closed { c.last_message_id.clone() } else { envelope.last_message_id };
-            let stamp = Stamp {
-                seq: envelope.seq,
-                at: self.at,
-                by: &envelope.by,
-                user: envelope.conversation.user.as_ref(),
-                last_activity_at: envelope.last_activity_at,
-                last_message_id: last_message_id.as_ref(),
-            };
-            conversation::evolve(c, &event, &stamp);
+        if state.is_none() && kind != Kind::Started {
+            return Err(format!("expected {id} to begin with conversation.started, got {full_name} at seq {seq}"));
         }
-        Ok(())
+        let channel = &envelope.conversation.channel;
+        let c = state.get_or_insert_with(|| Conversation::unborn(&id, channel, self.at));
+        // A close comes with what led to it, and the event before it has told of the last message.
+        let last_message_id = if kind == Kind::Closed { c.last_message_id.clone() } else { envelope.last_message_id };
+        let stamp = Stamp {
+            seq: envelope.seq,
+            at: self.at,
+            by: &envelope.by,
+            user: envelope.conversation.user.as_ref(),
+            last_activity_at: envelope.last_activity_at,
+            last_message_id: last_message_id.as_ref(),
+        };
+        conversation::evolve(c, &event, &stamp);
+        Ok(event)
     }
 
     /// Folds its events into the configuration.
     pub fn fold_config(&self, config: &mut Config) -> Result<(), String> {
-        for (at, entry_event) in self.events.iter().enumerate() {
-            let event = ConfigEvent::from_data(&entry_event.full_name, entry_event.data.get())
-                .map_err(|error| {
-                    format!("expected the data of {} at seq {}: {error}", entry_event.full_name, self.seq)
-                })?
-                .ok_or_else(|| unknown(&entry_event.full_name, self.seq))?;
-            config.evolve(&event, self.seq + at as u64, self.at);
-        }
-        Ok(())
+        (0..self.events.len()).try_for_each(|at| self.fold_config_event(at, config).map(drop))
+    }
+
+    /// Folds one of its events into the configuration, and gives it.
+    pub fn fold_config_event(&self, at: usize, config: &mut Config) -> Result<ConfigEvent, String> {
+        let EntryEvent { full_name, data } = &self.events[at];
+        let seq = self.seq + at as u64;
+        let event = ConfigEvent::from_data(full_name, data.get())
+            .map_err(|error| format!("expected the data of {full_name} at seq {seq}: {error}"))?
+            .ok_or_else(|| unknown(full_name, seq))?;
+        config.evolve(&event, seq, self.at);
+        Ok(event)
     }
 
     /// What is published of it, for publication after a crash; none where nothing is.

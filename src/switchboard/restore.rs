@@ -10,7 +10,7 @@ use super::record::Entry;
 use super::slot::Slot;
 use crate::domain::conversation::Status;
 use crate::domain::words::CONFIG_ID;
-use crate::domain::{Config, ConversationId, Time};
+use crate::domain::{Config, Conversation, ConversationId, Time};
 use crate::log::{self, Cache, Place, Reader};
 
 /// Conversations kept in memory before they are handed to the cache, while a long log is read.
@@ -158,6 +158,15 @@ pub fn keep(cache: &Cache, save: &Save, reader: &Reader) -> Result<(), String> {
 }
 
 fn fold(slot: Option<Slot>, line: &Entry<'_>) -> Result<Option<Slot>, String> {
+    fold_by(slot, line, |state| line.fold(state))
+}
+
+/// What a line makes of a conversation, as `fold` folds it in, and of what is kept beside it.
+pub(super) fn fold_by<E>(
+    slot: Option<Slot>,
+    line: &Entry<'_>,
+    fold: impl FnOnce(&mut Option<Conversation>) -> Result<(), E>,
+) -> Result<Option<Slot>, E> {
     let (mut state, rest) = match slot {
         Some(slot) => {
             let (c, rest) = slot.split();
@@ -166,7 +175,7 @@ fn fold(slot: Option<Slot>, line: &Entry<'_>) -> Result<Option<Slot>, String> {
         None => (None, None),
     };
     let before = state.as_ref().map(|c| (c.session, c.closed.as_ref().map(|closed| closed.at)));
-    line.fold(&mut state)?;
+    fold(&mut state)?;
     let Some(c) = state else { return Ok(None) };
     let mut slot = Slot::restored(c, rest);
     if let Some((session, Some(closed_at))) = before

@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use super::failure::Failure;
 use super::source::{Question, SourceError};
-use crate::domain::{Config, Conversation, ConversationId, Refusal, Time};
+use crate::domain::{Config, Conversation, ConversationId, Time};
 use crate::log::{Directory, DiskLog, Log, Reader};
+use crate::switchboard::past::NoAnswer;
 use crate::switchboard::port::{Frames, ListAsk, Moment, PastAsk};
 use crate::switchboard::record::Entry;
 use crate::switchboard::{Archive, answer, past};
@@ -79,9 +80,9 @@ impl DirectoryArchive {
     }
 
     fn answered(&self, ask: &PastAsk, frames: &Frames) -> Result<Vec<u8>, Failure> {
-        past::answer_past(ask, frames, &self.archive).map_err(|refusal| match refusal {
-            Refusal::LogFailed => self.unreadable("the fault is told above"),
-            refusal => SourceError::from(refusal).into(),
+        past::answer_past(ask, frames, &self.archive).map_err(|none| match none {
+            NoAnswer::Unreadable(text) => self.unreadable(&text),
+            NoAnswer::Refused(refusal) => SourceError::from(refusal).into(),
         })
     }
 

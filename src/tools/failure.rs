@@ -6,6 +6,8 @@ use std::io;
 
 /// Exit code for a fault.
 const EXIT_FAULT: u8 = 1;
+/// Exit code where what was examined is not as it must be.
+const EXIT_FOUND: u8 = 2;
 /// Exit code for bad usage or configuration.
 pub const EXIT_USAGE: u8 = 64;
 
@@ -14,6 +16,8 @@ pub const EXIT_USAGE: u8 = 64;
 pub enum Failure {
     /// It was asked for in a way that cannot be: everything that is wrong with it.
     Usage(Vec<String>),
+    /// What was examined is not as it must be, and where.
+    Found(String),
     /// What it found could not be written out.
     Output(io::Error),
     /// Something else went wrong.
@@ -25,6 +29,7 @@ impl Failure {
     pub fn exit_code(&self) -> u8 {
         match self {
             Failure::Usage(_) => EXIT_USAGE,
+            Failure::Found(_) => EXIT_FOUND,
             Failure::Output(_) if self.is_reader_gone() => 0,
             Failure::Output(_) | Failure::Fault(_) => EXIT_FAULT,
         }
@@ -45,6 +50,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Usage(faults) => f.write_str(&faults.join("\n")),
+            Failure::Found(text) => f.write_str(text),
             Failure::Output(error) => write!(f, "cannot write the output: {error}"),
             Failure::Fault(error) => f.write_str(&chain(error.as_ref())),
         }
@@ -113,6 +119,7 @@ mod tests {
         assert!(gone.is_reader_gone());
         assert_eq!(gone.exit_code(), 0);
         assert_eq!(Failure::from(io::Error::from(io::ErrorKind::StorageFull)).exit_code(), 1);
+        assert_eq!(Failure::Found("x".into()).exit_code(), 2);
         assert_eq!(Failure::Usage(vec!["x".into()]).exit_code(), 64);
     }
 }

@@ -48,8 +48,12 @@ pub fn moment(at: Time, seen_from: Time) -> String {
     if day(at) == day(seen_from) { clock.to_owned() } else { format!("{} {clock}", day(at)) }
 }
 
-/// A stranger's text with everything escaped that could command a terminal or hide what stands there.
+/// A stranger's text with everything escaped that could command a terminal or hide what stands there; of a personal
+/// value that was erased, that it was.
 pub fn plain(text: &str) -> String {
+    if is_erased(text) {
+        return "(erased)".into();
+    }
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -61,6 +65,10 @@ pub fn plain(text: &str) -> String {
         }
     }
     safe
+}
+
+fn is_erased(text: &str) -> bool {
+    text.strip_prefix("redacted:").is_some_and(|hash| hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 /// Marks that turn the direction of writing, or join and part characters unseen.
@@ -106,6 +114,12 @@ pub fn shortened(text: String, chars_max: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_erased_is_told_in_a_word() {
+        assert_eq!(plain(&format!("redacted:{}", "0f".repeat(32))), "(erased)");
+        assert_eq!(plain("redacted: by me"), "redacted: by me");
+    }
 
     #[test]
     fn a_span_of_time_shows_its_two_largest_units() {

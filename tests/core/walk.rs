@@ -4,6 +4,8 @@
 
 use serde_json::{Value, json};
 use switchboard::domain::By;
+use switchboard::log::Log;
+use switchboard::switchboard::audit::Audit;
 use switchboard::switchboard::port::{Ask, ListAsk, Moment, PastAsk, Span};
 
 use super::restarts::check_starts_agree;
@@ -69,8 +71,20 @@ fn walk(seed: u64, steps: u64) {
     witness.hear(&mut site);
     witness.check_served(&site);
     witness.check_past(&mut site);
+    check_rules_hold(&site);
     println!("seed {seed}: {} decisions", witness.decisions);
     assert!(witness.decisions > steps / 25, "only {} decisions in {steps} steps", witness.decisions);
+}
+
+/// What `verify` says of the log of a whole life: no rule is broken, however it was interrupted.
+fn check_rules_hold(site: &Site) {
+    let mut audit = Audit::default();
+    for frame in site.log.reader().frames(1).map(Result::unwrap) {
+        for entry in &frame.entries {
+            audit.take(frame.header.frame, entry).unwrap_or_else(|finding| panic!("{finding}"));
+        }
+    }
+    assert_eq!(audit.tally().events, site.head().next_seq - 1);
 }
 
 fn step(mut site: Site, dice: &mut Dice, witness: &mut Witness) -> Site {

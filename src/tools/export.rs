@@ -1,0 +1,103 @@
+//! `export`: a log as text, one entry a line, for copies, for moving, and for erasing what is personal.
+
+use std::collections::BTreeSet;
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::examination::{Examination, Halt};
+use super::failure::Failure;
+use crate::domain::ConversationId;
+use crate::log::Entry;
+use crate::log::export::Exporter;
+
+/// What is to be exported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExportOptions {
+    /// The data directory.
+    pub data: PathBuf,
+    /// Conversations whose personal values are left out.
+    pub redact: Vec<ConversationId>,
+}
+
+/// Exports to standard output.
+pub fn run(options: &ExportOptions) -> Result<(), Failure> {
+    export(options, &mut BufWriter::new(io::stdout()))
+}
+
+/// Exports a data directory. Up to a fault everything is written; the last line is not, so nobody takes it for whole.
+pub fn export(options: &ExportOptions, out: &mut dyn Write) -> Result<(), Failure> {
+    let mut examination = Examination::open(&options.data)?;
+    let mut lines = Vec::new();
+    let mut exporter = Exporter::begin(examination.directory().log_id(), &mut lines);
+    let mut eraser = Eraser::of(&options.redact);
+    let walked = examination.walk(|frame| {
+        for mut entry in frame.entries {
+            eraser.erase(&mut entry)?;
+            exporter.entry(&entry, &mut lines);
+        }
+        out.write_all(&lines).map_err(Failure::from)?;
+        lines.clear();
+        Ok(())
+    });
+    out.write_all(&lines)?;
+    lines.clear();
+    if walked.is_ok() && eraser.unseen.is_empty() {
+        exporter.end(examination.directory().key(), &mut lines);
+    }
+    out.write_all(&lines)?;
+    out.flush()?;
+    match walked {
+        Ok(()) => eraser.finish(),
+        Err(Halt::Failure(failure)) => Err(failure),
+        Err(Halt::Fault(text)) => Err(Failure::Found(format!(
+            "{}: {text}; everything before it is exported, without a last line: an import refuses it",
+            options.data.display()
+        ))),
+    }
+}
+
+/// Drops personal values of some conversations.
+struct Eraser<'a> {
+    conversations: BTreeSet<&'a str>,
+    unseen: BTreeSet<&'a str>,
+}
+
+#[derive(Deserialize)]
+struct Named<'a> {
+    #[serde(borrow)]
+    conversation: std::borrow::Cow<'a, str>,
+}
+
+impl<'a> Eraser<'a> {
+    fn of(ids: &'a [ConversationId]) -> Eraser<'a> {
+        let conversations: BTreeSet<&str> = ids.iter().map(ConversationId::as_str).collect();
+        Eraser { unseen: conversations.clone(), conversations }
+    }
+
+    fn erase(&mut self, entry: &mut Entry) -> Result<(), Halt> {
+        if self.conversations.is_empty() {
+            return Ok(());
+        }
+        let named: Named<'_> = serde_json::from_slice(&entry.line)
+            .map_err(|error| Halt::Fault(format!("seq {}: expected an entry of the log: {error}", entry.first_seq)))?;
+        self.unseen.remove(&*named.conversation);
+        if self.conversations.contains(&*named.conversation) {
+            entry.redact();
+        }
+        Ok(())
+    }
+
+    /// A conversation that is not there was spelt otherwise, and nobody may think that it was erased.
+    fn finish(self) -> Result<(), Failure> {
+        if self.unseen.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<&str> = self.unseen.into_iter().collect();
+        Err(Failure::text(format!(
+            "--redact: expected conversations of this log, got {}: the export is left without its last line",
+            names.join(", ")
+        )))
+    }
+}

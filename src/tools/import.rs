@@ -1,0 +1,181 @@
+//! `import`: an export becomes a data directory again, whole or not at all.
+//!
+//! The chain is followed line by line. What is imported counts as published, or every consumer would hear
+//! years again; whoever lost events after a copy was made says from which one on.
+
+use std::io::{self, BufRead, BufWriter, IsTerminal, Read, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::failure::Failure;
+use super::progress::Progress;
+use super::screen::Screen;
+use super::table::write_pairs;
+use crate::log::export::{BadExport, EXPORT_LINE_BYTES_MAX, Exported, Importer};
+use crate::log::{Directory, DiskLog, Draft, Entry, Head, Log, LogError};
+use crate::switchboard::record;
+
+/// Entries that are brought onto stable storage together.
+const GROUP_ENTRIES_MAX: usize = 2048;
+/// Bytes of lines that are gathered for that.
+const GROUP_BYTES_MAX: usize = 4 << 20;
+
+/// Where an export is to go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImportOptions {
+    /// The data directory, empty or not there.
+    pub data: PathBuf,
+    /// The first event that counts as not published yet; none where all count as published.
+    pub publish_from: Option<u64>,
+}
+
+/// Imports from standard input and tells what came in.
+pub fn run(options: &ImportOptions) -> Result<(), Failure> {
+    if io::stdin().is_terminal() {
+        return Err(Failure::Usage(vec![
+            "expected an export on standard input: switchboard import < log.ndjson".into(),
+        ]));
+    }
+    import(options, &mut io::stdin().lock(), &mut BufWriter::new(io::stdout()), Screen::of_stdout())
+}
+
+/// Imports an export, and writes what came in.
+pub fn import(
+    options: &ImportOptions,
+    input: &mut dyn BufRead,
+    out: &mut dyn Write,
+    screen: Screen,
+) -> Result<(), Failure> {
+    let mut lines = Lines { input, importer: Importer::default(), line: Vec::new() };
+    let log_id = match lines.next()? {
+        Some(Exported::Begin(log_id)) => log_id,
+        _ => return Err(refused(&lines.importer.cut())),
+    };
+    let is_folder_ours = !options.data.exists();
+    let directory = Arc::new(Directory::create(&options.data, log_id).map_err(fault)?);
+    match fill(options, &directory, &mut lines) {
+        Ok(imported) => imported.tell(log_id.to_string(), out, screen),
+        Err(failure) => {
+            let discarded = Arc::into_inner(directory).map_or(Ok(()), |directory| directory.discard(is_folder_ours));
+            discarded.map_err(|error| {
+                Failure::text(format!("{failure}; and what was imported up to there could not be removed: {error}"))
+            })?;
+            Err(failure)
+        }
+    }
+}
+
+struct Imported {
+    entries: u64,
+    head: Head,
+    has_key: bool,
+}
+
+impl Imported {
+    fn tell(&self, log_id: String, out: &mut dyn Write, screen: Screen) -> Result<(), Failure> {
+        let Head { next_seq, published_through, .. } = self.head;
+        let published = match published_through + 1 {
+            next if next >= next_seq => "all".into(),
+            next => format!("up to seq {published_through}; the next start publishes from seq {next} on"),
+        };
+        let repeats = match self.has_key {
+            true => "of commands decided before are known",
+            false => "of commands decided before are refused as command_id_reused: values were erased",
+        };
+        let pairs = [
+            ("log", log_id),
+            ("entries", self.entries.to_string()),
+            ("events", (next_seq - 1).to_string()),
+            ("published", published),
+            ("repeats", repeats.into()),
+        ];
+        write_pairs(out, &pairs, screen)?;
+        Ok(out.flush()?)
+    }
+}
+
+/// Fills the directory, and makes it count once everything is there.
+fn fill(options: &ImportOptions, directory: &Arc<Directory>, lines: &mut Lines<'_>) -> Result<Imported, Failure> {
+    let mut log = DiskLog::open(directory.clone()).map_err(fault)?;
+    let published_max = options.publish_from.map_or(u64::MAX, |seq| seq.saturating_sub(1));
+    let progress = Progress::new(None, "entries");
+    let mut group = Group::default();
+    let key = loop {
+        match lines.next()? {
+            Some(Exported::Entry(entry)) => group.push(entry, lines)?,
+            Some(Exported::End(key)) => break key,
+            Some(Exported::Begin(_)) | None => return Err(refused(&lines.importer.cut())),
+        }
+        if group.is_full() {
+            group.append(&mut log, published_max)?;
+            progress.reached(lines.importer.entries());
+        }
+    };
+    if lines.next()?.is_some() {
+        return Err(refused(&lines.importer.cut()));
+    }
+    group.append(&mut log, published_max)?;
+    progress.finish();
+    let head = log.reader().head();
+    Box::new(log).close(head.published_through).map_err(fault)?;
+    directory.finish(key).map_err(fault)?;
+    Ok(Imported { entries: lines.importer.entries(), head, has_key: key.is_some() })
+}
+
+#[derive(Default)]
+struct Group {
+    drafts: Vec<Draft>,
+    bytes: usize,
+}
+
+impl Group {
+    fn push(&mut self, entry: Entry, lines: &Lines<'_>) -> Result<(), Failure> {
+        let line = lines.importer.entries() + 1;
+        let read = record::Entry::parse(&entry.line).map_err(|text| refused(&BadExport { line, text }));
+        let conversation = Arc::from(&*read?.conversation);
+        self.bytes += entry.line.len();
+        // The version is for logs with several writers; an import is alone.
+        self.drafts.push(entry.into_draft(conversation, 0));
+        Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        self.drafts.len() >= GROUP_ENTRIES_MAX || self.bytes >= GROUP_BYTES_MAX
+    }
+
+    fn append(&mut self, log: &mut DiskLog, published_max: u64) -> Result<(), Failure> {
+        let Some(last) = self.drafts.last() else { return Ok(()) };
+        let last_seq = last.first_seq + u64::from(last.events) - 1;
+        log.append(&self.drafts, last_seq.min(published_max)).map_err(fault)?;
+        *self = Group::default();
+        Ok(())
+    }
+}
+
+/// The lines of an export, each held to the one before.
+struct Lines<'a> {
+    input: &'a mut dyn BufRead,
+    importer: Importer,
+    line: Vec<u8>,
+}
+
+impl Lines<'_> {
+    fn next(&mut self) -> Result<Option<Exported>, Failure> {
+        self.line.clear();
+        let mut bounded = (&mut *self.input).take(EXPORT_LINE_BYTES_MAX as u64);
+        bounded.read_until(b'\n', &mut self.line).map_err(|e| Failure::text(format!("cannot read the export: {e}")))?;
+        match self.line.strip_suffix(b"\n") {
+            Some(line) => self.importer.take(line).map(Some).map_err(|bad| refused(&bad)),
+            None if self.line.is_empty() => self.importer.finish().map(|()| None).map_err(|bad| refused(&bad)),
+            None => Err(refused(&self.importer.cut())),
+        }
+    }
+}
+
+fn refused(bad: &BadExport) -> Failure {
+    Failure::Found(format!("{bad}; nothing is imported"))
+}
+
+fn fault(error: LogError) -> Failure {
+    Failure::Fault(Box::new(error))
+}

@@ -1,0 +1,14 @@
+//! What becomes of a log: it is verified, damaged, exported, moved, erased in part, and read by later versions.
+
+#[path = "../core/say.rs"]
+#[allow(dead_code)]
+mod say;
+
+mod damage;
+mod erasing;
+mod fixture;
+mod live;
+mod moving;
+mod place;
+mod rules;
+mod story;
