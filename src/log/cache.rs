@@ -99,6 +99,12 @@ impl Cache {
         Ok(None)
     }
 
+    /// The state of a closed conversation: one look, for who has all open ones in memory.
+    pub fn closed(&self, id: &str) -> Result<Option<Vec<u8>>, LogError> {
+        let value = self.run(|| self.tree(Place::Closed).get(id))?;
+        value.map(|value| self.unseal(&value)).transpose()
+    }
+
     /// The states of all open conversations, in the order of their ids. Ends after the first fault.
     pub fn scan_open(&self) -> impl Iterator<Item = Result<(String, Vec<u8>), LogError>> + use<> {
         self.scan(Place::Open, None)

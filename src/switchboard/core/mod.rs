@@ -35,15 +35,15 @@ const GROUP_DECISIONS_MAX: usize = 1024;
 /// Effects in one group at the most: questions and refusals record nothing, and are bounded too.
 const GROUP_EFFECTS_MAX: usize = 8 * GROUP_DECISIONS_MAX;
 
-/// Where conversations are found that are not in memory.
+/// Where conversations are found that are not in memory: closed ones, as memory holds all that are open.
 pub trait Archive: Send {
-    /// What was kept of the conversation, if anything.
+    /// What was kept of the closed conversation, if anything.
     fn head(&self, id: &ConversationId) -> Result<Option<Vec<u8>>, String>;
 }
 
 impl Archive for Cache {
     fn head(&self, id: &ConversationId) -> Result<Option<Vec<u8>>, String> {
-        self.get(id.as_str()).map(|found| found.map(|(_, head)| head)).map_err(|error| error.to_string())
+        self.closed(id.as_str()).map_err(|error| error.to_string())
     }
 }
 
