@@ -1,0 +1,97 @@
+"""A NATS server and a switchboard of a test's own, on a port that the system chose: for tests/cloud_events.py and examples.py."""
+import asyncio
+import json
+import os
+import re
+import secrets
+import subprocess
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PATIENCE_SECONDS = 30
+
+
+class Live:
+    """With `users`, those of deploy/nats.conf and what it lets them do; else open to everybody on this machine."""
+
+    def __init__(self, server, binary, directory, users=True):
+        self.server, self.binary, self.directory, self.users = server, binary, Path(directory), users
+        self.env, self.running = dict(os.environ, NO_COLOR="1"), []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for process in reversed(self.running):
+            stop(process)
+
+    def start_server(self):
+        conf = ROOT / "deploy" / "nats.conf"
+        for name in re.findall(r"\$(\w+_PASSWORD)", conf.read_text(encoding="utf-8")):
+            self.env[name] = "p" + secrets.token_hex(8)
+        ports = self.directory / "ports"
+        ports.mkdir()
+        process = self.start("nats", [self.server, *(["-c", str(conf)] if self.users else []), "-a", "127.0.0.1", "-p", "-1",
+                                      "--ports_file_dir", str(ports)])
+        told = self.wait("the NATS server", process, lambda: next((file for file in ports.glob("*.ports") if file.read_text()), None))
+        self.url = self.env["NATS_URL"] = json.loads(told.read_text())["nats"][0]
+
+    def start_service(self):
+        log = self.directory / "log" / "switchboard.log"
+        log.unlink(missing_ok=True)
+        env = {"SWITCHBOARD_USER": "switchboard"} if self.users else {"SWITCHBOARD_PASSWORD": ""}
+        process = self.start("switchboard", [self.binary, "serve", "--nats", self.url, "--data", str(self.directory / "data"),
+                                             "--config", str(ROOT / "deploy" / "switchboard.toml")], env)
+        self.wait("the switchboard", process, lambda: re.search(r"\bready\b", log.read_text()))
+        return process
+
+    def start(self, name, command, env=None, cwd=None, stdin=subprocess.DEVNULL):
+        """Runs it until the end of the test, its output in a log of its own."""
+        log = self.directory / "log" / f"{name}.log"
+        log.parent.mkdir(exist_ok=True)
+        env = {key: value for key, value in {**self.env, **(env or {})}.items() if value}
+        with open(log, "ab") as output:
+            process = subprocess.Popen(command, env=env, cwd=cwd, stdin=stdin, stdout=output, stderr=output)
+        self.running.append(process)
+        return process
+
+    def wait(self, what, process, found):
+        began = time.monotonic()
+        while not (result := found()):
+            if process.poll() is not None or time.monotonic() - began > PATIENCE_SECONDS:
+                raise Unexpected(f"{what} did not start; its logs: {self.last_words()}")
+            time.sleep(0.05)
+        return result
+
+    def last_words(self):
+        logs = sorted((self.directory / "log").glob("*.log"))
+        return "\n".join(f"-- {log.name}\n{log.read_text()[-1500:]}" for log in logs)
+
+
+class Unexpected(Exception):
+    """Something went another way than it should."""
+
+
+def stop(process):
+    """Ends one process that this test started."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+async def eventually(what, found):
+    """What `found` answers, as soon as it is something."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < until:
+        result = found()
+        if asyncio.iscoroutine(result):
+            result = await result
+        if result:
+            return result
+        await asyncio.sleep(0.05)
+    raise Unexpected(f"expected {what} within {PATIENCE_SECONDS} s, and it did not come")
