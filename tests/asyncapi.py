@@ -272,20 +272,26 @@ def written(document):
 def faults_of_code(contract, text):
     """The code's own lists of verbs, codes, events and headers, against the schemas."""
     source = {path: (ROOT / "src" / path).read_text(encoding="utf-8") for path in
-              ("edge/subjects.rs", "edge/publisher.rs", "domain/refusal.rs", "domain/event.rs", "domain/config/change.rs")}
+              ("edge/subjects.rs", "domain/refusal.rs", "domain/event.rs", "domain/config/change.rs")}
     arms = re.findall(r"Endpoint::(\w+) => (?:\{\s*)?&\[([^\]]*)\]", source["edge/subjects.rs"])
     verbs = {f"{role.lower()}.{verb}" for role, list_ in arms for verb in re.findall(r'"(\w+)"', list_)}
     codes = set(re.findall(r'=> \("(\w+)", (\d+)\)', source["domain/refusal.rs"]))
     events = set(re.findall(r'"switchboard\.(\w+\.\w+)"', source["domain/event.rs"] + source["domain/config/change.rs"]))
-    fields = set(re.findall(r'HeaderName::from_static\("([\w-]+)"\)', source["edge/publisher.rs"]))
+    edge = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "src" / "edge").rglob("*.rs")))
+    fields = set(re.findall(r'HeaderName::from_static\("([\w-]+)"\)', edge))
     named = set(re.findall(r"^ +([\w-]+):$", text, re.MULTILINE))
+    stated = " ".join(re.findall(r'"((?:channel|integration|operator|config)\.<.*?)"', source["edge/subjects.rs"])).split()
+    addresses = {asyncapi_page.plain(request.address).removeprefix("switchboard.") for request in contract.requests}
+    forms = {form.replace("<verb>", verb) for form in stated for role, list_ in arms if form.startswith(role.lower())
+             for verb in re.findall(r'"(\w+)"', list_) if form.endswith("conversation>") != (verb in ("list", "put"))}
     pairs = [
+        ("subjects", forms, {address for address in addresses if not address.startswith("query.")}),
         ("verbs", verbs, {request.name for request in contract.requests}),
         ("error codes", codes, {(code, status) for code, status, *_ in contract.errors}),
         ("events", events, set(contract.events)),
         ("headers", fields, fields & named),
     ]
-    return [f"{what}: the code knows {sorted(code) or 'none'}, the schemas {sorted(said)}; not in both: {sorted(code ^ said)}"
+    return [f"{what}: only the code knows {sorted(code - said)}, only the schemas {sorted(said - code)}"
             for what, code, said in pairs if code != said or not code]
 
 
