@@ -2,6 +2,12 @@
 import json
 import re
 
+# Objects within others that have a table of their own.
+OBJECTS = [
+    "conversation", "conversation_head", "conversation_brief", "offer", "end_requested", "closed", "waiting_for", "affordances", "by",
+    "error.error", "event_reference", "config", "config.settings", "config.integration", "config.channel",
+]
+
 
 def page(contract, document):
     parts = [
@@ -17,9 +23,11 @@ def page(contract, document):
         "## Published",
         *(f"**`{plain(channel['address'])}`** {channel['description']}\n\n{kinds_of(channel)}"
           for channel in document["channels"].values() if channel["address"] and "description" in channel),
-        "Every event carries in `data` also " + words(shared(document, "event_data")) + "; those of the configuration only "
+        "Relayed messages are CloudEvents like the events, without `seq`. Every event carries in `data` also " + words(shared(document, "event_data")) + "; those of the configuration only "
         + words(shared(document, "config_event_data")) + ".",
         *(message_section(contract, name, document) for name in published(contract)),
+        "## Objects",
+        *(object_section(name, document) for name in OBJECTS),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -28,7 +36,7 @@ def contents(contract):
     roles = {}
     for request in contract.requests:
         roles.setdefault(request.role, []).append(f"[{request.verb}](#{anchor(request.name)})")
-    return "\n".join(f"- {role}: {' '.join(links)}" for role, links in roles.items()) + "\n- [answers](#answers)\n- [published](#published)"
+    return "\n".join(f"- {role}: {' '.join(links)}" for role, links in roles.items()) + "\n- [answers](#answers)\n- [published](#published)\n- [objects](#objects)"
 
 
 def request_section(request, contract, document):
@@ -56,18 +64,43 @@ def kinds_of(channel):
 
 
 def table(schema, document):
-    properties = {**schema.get("properties", {})}
+    properties, required = {**schema.get("properties", {})}, set(schema.get("required", []))
     for part in schema.get("allOf", []):
         target = resolved(part, document)
-        if "$ref" in part and not part["$ref"].endswith("event_data"):
-            properties = {**target.get("properties", {}), **properties}
-    rows = [f"| `{name}` | {kind(field, document)} | {'yes' if name in schema.get('required', []) else ''} | {meaning(field, document)} |"
+        if "$ref" not in part:
+            continue
+        if part["$ref"].endswith("event_data"):
+            # Said once, for all of them.
+            properties = {name: field for name, field in properties.items() if name not in target["properties"]}
+        else:
+            properties, required = {**target.get("properties", {}), **properties}, required | set(target.get("required", []))
+    rows = [f"| `{name}` | {kind(field, document)} | {'yes' if name in required else ''} | {meaning(field, document)} |"
             for name, field in properties.items() if field is not False]
     return "\n".join(["| field | type | required | meaning |", "|---|---|---|---|", *rows]) if rows else ""
 
 
+def object_section(name, document):
+    schema = document["components"]["schemas"][name]
+    said = [schema.get("title"), schema.get("description")]
+    return "\n\n".join([f"### {heading_of(name)}", " ".join(f"{text.rstrip('.')}." for text in said if text),
+                        table(schema, document) or choices(schema, document)])
+
+
+def choices(schema, document):
+    return "\n".join(f"- {choice['title']}: " + ", ".join(f"`{name}` ({kind(field, document)})" for name, field in
+                     choice["properties"].items() if field is not False) for choice in schema["oneOf"])
+
+
+def heading_of(name):
+    return f"object {name.replace('.', ' ')}"
+
+
 def kind(field, document):
-    """A field's type in a few words."""
+    """A field's type in a few words, or where it is said."""
+    for part in [field, *field.get("allOf", [])]:
+        name = part.get("$ref", "").rsplit("/", 1)[-1]
+        if name in OBJECTS:
+            return f"[object](#{anchor(heading_of(name))})"
     field = resolved(field, document)
     if "const" in field or "enum" in field:
         return ", ".join(f"`{json.dumps(value)}`" for value in field.get("enum", [field.get("const")]))
@@ -113,4 +146,4 @@ def plain(address):
 
 
 def anchor(heading):
-    return heading.lower().replace(".", "")
+    return heading.lower().replace(".", "").replace(" ", "-")
