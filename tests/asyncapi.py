@@ -45,6 +45,8 @@ PARAMETERS = {
     "operator": "The name of the operator.", "noun": "What the event is about.", "verb": "What happened, or was refused.",
 }
 ANSWERS = "answer"
+JETSTREAM_HEADERS = {"Switchboard-After-Seq": {
+    "description": "With `--events jetstream`: the `seq` of the last event before this message.", "type": "string"}}
 
 
 def main(arguments):
@@ -174,6 +176,7 @@ def event_message(contract, kind):
         "name": kind, "title": schema["title"], "summary": schema["description"], "contentType": "application/cloudevents+json",
         "headers": headers({
             "Content-Type": {"const": "application/cloudevents+json"},
+            **(JETSTREAM_HEADERS if kind in contract.relays else {}),
             "Nats-Msg-Id": {"description": "The event's `id` on switchboard.event; on copies `<id>/integration.<name>`, "
                                            "`<id>/channel.<name>` or `<id>/standby.<name>`.", "type": "string"},
         }, ["Content-Type", "Nats-Msg-Id"]),
@@ -278,7 +281,8 @@ def faults_of_code(contract, text):
     codes = set(re.findall(r'=> \("(\w+)", (\d+)\)', source["domain/refusal.rs"]))
     events = set(re.findall(r'"switchboard\.(\w+\.\w+)"', source["domain/event.rs"] + source["domain/config/change.rs"]))
     edge = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "src" / "edge").rglob("*.rs")))
-    fields = set(re.findall(r'HeaderName::from_static\("([\w-]+)"\)', edge))
+    fields = set(re.findall(r'HeaderName::from_static\("([\w-]+)"\)|: &str = "(?=Switchboard-)([\w-]+)"', edge))
+    fields = {name for found in fields for name in found if name}
     named = set(re.findall(r"^ +([\w-]+):$", text, re.MULTILINE))
     stated = " ".join(re.findall(r'"((?:channel|integration|operator|config)\.<.*?)"', source["edge/subjects.rs"])).split()
     addresses = {asyncapi_page.plain(request.address).removeprefix("switchboard.") for request in contract.requests}
