@@ -42,6 +42,8 @@ struct Inner {
     open: sled::Tree,
     closed: sled::Tree,
     closing: AtomicBool,
+    /// Something in it was found to be wrong: no close may say that it can be trusted.
+    doubted: AtomicBool,
 }
 
 impl Cache {
@@ -123,7 +125,16 @@ impl Cache {
     pub fn close(&self) -> Result<(), LogError> {
         self.0.closing.store(true, Ordering::Release);
         self.0.store.sync().inspect_err(|_| self.0.store.abandon()).map_err(LogError::Write)?;
+        if self.0.doubted.load(Ordering::Acquire) {
+            return Ok(());
+        }
         write_durably(&trust_file(&self.0.directory), &Trust::now(&self.0.directory, true))
+    }
+
+    /// Sees to it that the next start wipes the cache: for who finds that it is not as the log says.
+    pub fn doubt(&self) {
+        self.0.doubted.store(true, Ordering::Release);
+        let _ = fs::remove_file(trust_file(&self.0.directory));
     }
 
     /// Wipes the cache and begins an empty one: for who finds it wanting. Other handles go on with the old one.
@@ -177,7 +188,14 @@ impl Cache {
         let store = Store::open(&path)?;
         let tree = |name| careful(|| store.db.open_tree(name)).map_err(|why| LogError::Corrupt(path.clone(), why));
         let (open, closed) = (tree("open")?, tree("closed")?);
-        Ok(Self(Arc::new(Inner { directory, store, open, closed, closing: AtomicBool::new(false) })))
+        Ok(Self(Arc::new(Inner {
+            directory,
+            store,
+            open,
+            closed,
+            closing: AtomicBool::new(false),
+            doubted: AtomicBool::new(false),
+        })))
     }
 
     fn scan(
@@ -219,9 +237,8 @@ impl Cache {
         state.map(|(_, state)| state.to_vec()).ok_or_else(|| self.distrust("a checksum does not match"))
     }
 
-    /// Sees to it that the next start wipes the cache, if nobody does before.
     fn distrust(&self, why: &str) -> LogError {
-        let _ = fs::remove_file(trust_file(&self.0.directory));
+        self.doubt();
         LogError::Corrupt(self.0.directory.path().join("cache"), why.to_owned())
     }
 }

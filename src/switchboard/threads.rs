@@ -50,6 +50,9 @@ pub struct Threads {
 /// Inputs heard before anything is decided: a flood is answered `busy` no faster than others are served.
 const INPUTS_IN_ONE_GO_MAX: usize = 4096;
 
+/// How long a stop waits for pages that are being read.
+const PAGES_WAIT_MS: u64 = 5000;
+
 /// How long, and how often, a group waits for room on a disk that has just filled up: half a minute.
 const ROOM_WAIT: Duration = Duration::from_millis(100);
 const ROOM_WAITS_MAX: usize = 300;
@@ -127,20 +130,23 @@ fn own(
     saves: &SyncSender<Save>,
     clock: &Clock,
 ) -> Core {
-    let mut is_stopping = false;
+    let mut stopping_since = None;
     let mut writes = true;
     loop {
         let wait = wait(&core, clock());
         match heard.recv_timeout(wait) {
-            Ok(input) => is_stopping |= hear(&mut core, input, clock),
+            Ok(input) => stopping_since = stopping_since.or(hear(&mut core, input, clock)),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return core,
         }
         for _ in 0..INPUTS_IN_ONE_GO_MAX {
             let Ok(input) = heard.try_recv() else { break };
-            is_stopping |= hear(&mut core, input, clock);
+            stopping_since = stopping_since.or(hear(&mut core, input, clock));
         }
         if core.has_failed() {
+            for input in heard.try_iter().take(INPUTS_IN_ONE_GO_MAX) {
+                hear(&mut core, input, clock);
+            }
             if let Some(group) = core.give_up() {
                 let _ = groups.send(group);
             }
@@ -161,7 +167,10 @@ fn own(
         if !writes {
             return core;
         }
-        if is_stopping && core.is_idle() {
+        let Some(since) = stopping_since else { continue };
+        // Whoever reads a page may be gone already, so that is not waited for for ever.
+        let is_over = !core.awaits_pages() || clock().ms_since(since) > PAGES_WAIT_MS;
+        if core.is_idle() && is_over {
             core.save_all();
             if core.is_saved() {
                 return core;
@@ -178,8 +187,8 @@ fn wait(core: &Core, now: Time) -> Duration {
     until.unwrap_or(LOOK_EVERY).min(LOOK_EVERY)
 }
 
-/// Takes one input in; true where it is the one to stop.
-fn hear(core: &mut Core, input: Input, clock: &Clock) -> bool {
+/// Takes one input in; the time, where it is the one to stop.
+fn hear(core: &mut Core, input: Input, clock: &Clock) -> Option<Time> {
     match input {
         Input::Request(request) => core.request(*request),
         Input::Ready(ready) => core.ready(ready, clock()),
@@ -190,10 +199,10 @@ fn hear(core: &mut Core, input: Input, clock: &Clock) -> bool {
         Input::LogFailed => core.log_failed(),
         Input::Stop => {
             core.stop();
-            return true;
+            return Some(clock());
         }
     }
-    false
+    None
 }
 
 fn write_groups(

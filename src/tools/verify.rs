@@ -80,7 +80,7 @@ fn look_at_cache(examination: &Examination, audit: &Audit) -> (String, Option<St
         Ok(found) => found,
         Err(why) => return (format!("{why}: the next start reads the whole log"), None),
     };
-    let checked = audit.check_cache(&cache, through);
+    let checked = audit.check_cache(&cache, through).inspect_err(|_| cache.doubt());
     let closed = cache.close().map_err(|error| error.to_string());
     match checked.and_then(|same| closed.map(|()| same)) {
         Ok(same) => (format!("{same} states as the log has them, up to frame {through}"), None),

@@ -230,12 +230,10 @@ fn timers_run_by_the_clock_of_the_threads() {
     site.stop();
 }
 
-#[test]
-fn a_log_that_fails_answers_all_that_waits_and_the_threads_end() {
-    let folder = tempfile::tempdir().unwrap();
-    let directory = Arc::new(Directory::open_or_create(folder.path()).unwrap());
-    let disk = SimulatedDisk::default();
-    let log = MemoryLog::open(&disk, directory.log_id()).unwrap();
+/// The threads over a log in memory, whose disk can be made to fail; what is heard is the codes of the answers.
+fn over(disk: &SimulatedDisk, folder: &Path) -> (Handle, Threads, Receiver<Option<&'static str>>, Arc<Gauges>) {
+    let directory = Arc::new(Directory::open_or_create(folder).unwrap());
+    let log = MemoryLog::open(disk, directory.log_id()).unwrap();
     let (cache, _) = Cache::open(directory, &log.reader()).unwrap();
     let gauges = Arc::new(Gauges::default());
     let restored = restore(&log.reader(), &cache, None, |_| {}).unwrap();
@@ -251,15 +249,43 @@ fn a_log_that_fails_answers_all_that_waits_and_the_threads_end() {
     let clock = Box::new(|| Time(1_000_000));
     let (handle, threads) =
         start_threads(core, Box::new(log), cache, gauges.clone(), WAITING_MAX, Box::new(outlet), clock).unwrap();
+    (handle, threads, answers, gauges)
+}
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[test]
+fn a_log_that_fails_answers_all_that_waits_and_the_threads_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = SimulatedDisk::default();
+    let (handle, threads, answers, gauges) = over(&disk, folder.path());
     handle.request(start("before").request(Some("_INBOX.before".into()))).unwrap();
-    assert_eq!(answers.recv_timeout(Duration::from_secs(20)).unwrap(), None);
+    assert_eq!(answers.recv_timeout(PATIENCE).unwrap(), None);
     disk.fail_syncs(true);
     for at in 0..100 {
         let _ = handle.request(start(&format!("c{at}")).request(Some(format!("_INBOX.{at}").into())));
     }
-    let first = answers.recv_timeout(Duration::from_secs(20)).unwrap();
-    assert_eq!(first, Some("log_failed"));
+    assert_eq!(answers.recv_timeout(PATIENCE).unwrap(), Some("log_failed"));
     assert!(threads.join().is_ok(), "the threads end by themselves");
     assert!(answers.iter().all(|code| code == Some("log_failed")));
     assert!(gauges.log_failed.load(Ordering::Relaxed));
+}
+
+#[test]
+fn a_full_disk_refuses_and_does_not_keep_the_threads_from_ending() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = SimulatedDisk::default();
+    let (handle, threads, answers, gauges) = over(&disk, folder.path());
+    handle.request(start("before").request(Some("_INBOX.before".into()))).unwrap();
+    assert_eq!(answers.recv_timeout(PATIENCE).unwrap(), None);
+    disk.fill(true);
+    while !gauges.storage_full.load(Ordering::Relaxed) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    handle.request(start("after").request(Some("_INBOX.after".into()))).unwrap();
+    assert_eq!(answers.recv_timeout(PATIENCE).unwrap(), Some("storage_full"));
+    handle.stop();
+    let (ended, end) = channel();
+    std::thread::spawn(move || ended.send(threads.join().is_ok()));
+    assert_eq!(end.recv_timeout(PATIENCE), Ok(true), "the threads end");
 }

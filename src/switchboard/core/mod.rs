@@ -257,6 +257,11 @@ impl Core {
             && self.written + 1 == self.group.number
     }
 
+    /// Whether pages are being read outside that will be handed back.
+    pub fn awaits_pages(&self) -> bool {
+        self.pages_out > 0
+    }
+
     /// When something falls due, where timers run.
     pub fn next_look(&self) -> Option<Time> {
         if self.timers_rest() || !self.has_room() {

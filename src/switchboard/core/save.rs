@@ -149,9 +149,12 @@ impl Core {
         self.saving.round = None;
     }
 
-    /// Keeps everything that is not kept yet, before the end.
+    /// Keeps everything that is not kept yet, before the end; on a full disk the next start reads the log instead.
     pub fn save_all(&mut self) {
         self.saving.is_last = true;
+        if self.is_storage_full() {
+            self.save_failed();
+        }
     }
 
     /// Whether everything is kept.
