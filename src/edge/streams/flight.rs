@@ -9,19 +9,22 @@ use std::time::{Duration, Instant};
 use async_nats::{Message, StatusCode};
 use serde::Deserialize;
 
+use super::pace::Pace;
 use super::wanted::Which;
 
-/// Most messages under way: a stream of the server takes in 10,000 at once and drops what is beyond.
-const MESSAGES_MAX: usize = 8 * 1024;
 /// Most bytes under way.
 const BYTES_MAX: usize = 32 * 1024 * 1024;
-/// How long an acknowledgement may take.
+/// How long nothing may be stored while something is under way.
 const ACK_WAIT: Duration = Duration::from_secs(5);
 
 /// What is under way.
 #[derive(Debug, Default)]
 pub struct Flight {
+    /// How much may be under way.
+    pub pace: Pace,
     sent: VecDeque<Sent>,
+    /// Since when nothing moves: the first was stored then, or sent when nothing was under way.
+    moved: Option<Instant>,
     /// The number of the first of them, and so of those acknowledged before.
     first: u64,
     bytes: usize,
@@ -32,7 +35,6 @@ pub struct Flight {
 #[derive(Debug)]
 struct Sent {
     sequence: u64,
-    at: Instant,
     bytes: usize,
     relay: Option<u64>,
     /// The event of which this is the last message.
@@ -78,7 +80,7 @@ impl Flight {
 
     /// Whether there is room for more.
     pub fn has_room(&self) -> bool {
-        self.sent.len() < MESSAGES_MAX && self.bytes < BYTES_MAX
+        self.sent.len() < self.pace.window() && self.bytes < BYTES_MAX
     }
 
     /// Whether nothing is under way.
@@ -93,7 +95,10 @@ impl Flight {
         let after = *last;
         *last += 1;
         self.bytes += bytes;
-        let sent = Sent { sequence: *last, at: Instant::now(), bytes, relay, completes: None, is_stored: false };
+        if self.sent.is_empty() {
+            self.moved = Some(Instant::now());
+        }
+        let sent = Sent { sequence: *last, bytes, relay, completes: None, is_stored: false };
         self.sent.push_back(sent);
         (number, after)
     }
@@ -107,9 +112,9 @@ impl Flight {
         false
     }
 
-    /// Whether an acknowledgement takes too long.
+    /// Whether nothing was stored for too long. How old a message is says nothing: many may be before it.
     pub fn is_late(&self) -> bool {
-        self.sent.front().is_some_and(|sent| sent.at.elapsed() > ACK_WAIT)
+        !self.sent.is_empty() && self.moved.is_some_and(|moved| moved.elapsed() > ACK_WAIT)
     }
 
     /// Reads the acknowledgement of message `number`. What was not taken, or at another place, is a fault;
@@ -125,6 +130,7 @@ impl Flight {
             }
             Ok(ack) if ack.duplicate => {
                 stored.relays.extend(sent.relay);
+                sent.relay.iter().for_each(|_| self.pace.stored());
                 Err(format!("message {} is there already, at {}", sent.sequence, ack.seq))
             }
             Ok(ack) => Err(format!("expected a message at {}, got it at {}", sent.sequence, ack.seq)),
@@ -133,6 +139,8 @@ impl Flight {
         while let Some(sent) = self.sent.pop_front_if(|sent| sent.is_stored) {
             self.first += 1;
             self.bytes -= sent.bytes;
+            self.moved = Some(Instant::now());
+            self.pace.stored();
             stored.through = sent.completes.or(stored.through);
             stored.relays.extend(sent.relay);
         }
@@ -154,6 +162,7 @@ fn read(message: &Message) -> Result<Ack, String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::pace::MESSAGES_MAX;
     use super::*;
 
     fn ack(text: &str) -> Message {
@@ -208,6 +217,20 @@ mod tests {
         let (stored, outcome) = flight.acknowledged(1, &ack(r#"{"stream":"I","seq":21}"#));
         assert_eq!((stored, outcome), (Stored::default(), Ok(())));
         assert_eq!(flight.add(Which::Inbox, 1, None), (3, 20));
+    }
+
+    #[test]
+    fn a_message_is_late_when_nothing_was_stored_for_long() {
+        let mut flight = under_way();
+        flight.moved = Instant::now().checked_sub(ACK_WAIT * 2);
+        assert!(flight.is_late());
+        let _ = flight.acknowledged(0, &ack(r#"{"stream":"E","seq":11}"#));
+        assert!(!flight.is_late(), "the others are as old, and their turn comes");
+        flight.begin([11, 20]);
+        flight.moved = Instant::now().checked_sub(ACK_WAIT * 2);
+        assert!(!flight.is_late());
+        flight.add(Which::Inbox, 1, None);
+        assert!(!flight.is_late());
     }
 
     #[test]

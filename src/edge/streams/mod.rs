@@ -14,9 +14,11 @@
 
 pub mod api;
 mod ends;
+mod finding;
 mod flight;
 mod health;
 mod kept;
+mod pace;
 mod wanted;
 
 use std::sync::Arc;
@@ -29,7 +31,7 @@ use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::message::{self, Outgoing, Place, event_id};
+use super::message::{self, Outgoing, Place};
 use super::stats::Stats;
 use super::subjects::Subjects;
 use crate::switchboard::Gauges;
@@ -37,6 +39,7 @@ use crate::switchboard::past::{self, Archive};
 use crate::switchboard::port::{Recorded, RecordedEvent};
 use api::Trouble;
 use ends::Ends;
+use finding::{Placed, find};
 use flight::Flight;
 pub use health::Health;
 use kept::{Keep, Kept};
@@ -98,9 +101,6 @@ pub struct Streams {
     reading: Option<mpsc::Receiver<Result<Recorded, String>>>,
     was_asked: bool,
 }
-
-/// Where the streams end, and their last sequences.
-type Placed = (Ends, [u64; 2]);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -324,8 +324,18 @@ impl Streams {
     fn fault(&mut self, why: &str) {
         tracing::info!(why, "the streams are asked where they end");
         self.parts.stats.stream_restarts.increment(1);
-        self.parts.health.behind();
-        self.let_go(State::Waiting(Instant::now()));
+        let pause = self.flight.pace.fault();
+        match self.flight.pace.is_stuck() {
+            true => self.trouble(why),
+            false => self.parts.health.behind(),
+        }
+        self.let_go(State::Waiting(Instant::now() + pause));
+    }
+
+    fn trouble(&self, why: &str) {
+        if self.parts.health.trouble(why) {
+            tracing::warn!(why, "the streams are not written: commands go on, and what is missing is added later");
+        }
     }
 
     fn let_go(&mut self, state: State) {
@@ -351,12 +361,7 @@ impl Streams {
             Ok(found) => found,
             Err(Trouble::Refused(why)) if is_first => return Err(why),
             Err(Trouble::Refused(why) | Trouble::Away(why)) => {
-                if self.parts.health.trouble(&why) {
-                    tracing::warn!(
-                        why,
-                        "the streams are not written: commands go on, and what is missing is added later"
-                    );
-                }
+                self.trouble(&why);
                 self.state = State::Waiting(Instant::now() + PAUSE);
                 return Ok(());
             }
@@ -450,43 +455,4 @@ fn read(archive: Archive, from: u64, through: u64) -> mpsc::Receiver<Result<Reco
         }
     });
     decisions
-}
-
-async fn find(
-    client: Client,
-    prefix: String,
-    log_id: String,
-    archive: Archive,
-    published: u64,
-) -> Result<Placed, Trouble> {
-    api::check_version(&client.server_info().version)?;
-    let events = api::ensure(&client, &prefix, Which::Events).await?;
-    let inbox = api::ensure(&client, &prefix, Which::Inbox).await?;
-    let ends = Ends::new(&events, &inbox, &log_id, published);
-    let last = [events.last_sequence, inbox.last_sequence];
-    let checked = tokio::task::spawn_blocking(move || check_log(&ends, &archive, &log_id).map(|()| ends));
-    let ends = checked.await.map_err(|error| Trouble::Away(format!("the log could not be read: {error}")))??;
-    Ok((ends, last))
-}
-
-/// Refuses a log that does not hold what the streams hold of it: an older copy, or one that went another way since.
-fn check_log(ends: &Ends, archive: &Archive, log_id: &str) -> Result<(), Trouble> {
-    let head = archive.reader.head().next_seq - 1;
-    let held = ends.event.max(ends.part.as_ref().map_or(ends.inbox, |(seq, _)| *seq));
-    let advice = "serve the data directory that they were written from, or delete the streams";
-    if held > head {
-        return Err(Trouble::Refused(format!(
-            "the streams hold event {held} of this log, and the log ends with {head}: it is an older copy; {advice}"
-        )));
-    }
-    let Some(id) = &ends.last_event_id else { return Ok(()) };
-    let read = past::recorded_from(archive, ends.event, ends.event).next();
-    match read {
-        Some(Ok(recorded)) if event_id(log_id, ends.event, &recorded.hash) == *id => Ok(()),
-        Some(Err(fault)) => Err(Trouble::Away(format!("the log could not be read: {fault}"))),
-        _ => Err(Trouble::Refused(format!(
-            "the streams hold event {} of this log as {id}, and the log has another there: {advice}",
-            ends.event
-        ))),
-    }
 }
