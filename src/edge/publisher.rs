@@ -97,7 +97,10 @@ pub async fn run(
                 publisher.read_done(answer.ok().flatten()).await;
             }
             group = outlet.recv() => match group {
-                Some(group) => publisher.carry_out(group).await,
+                Some(group) => {
+                    publisher.hear().await;
+                    publisher.carry_out(group).await;
+                }
                 None => break,
             },
         }
@@ -160,6 +163,13 @@ impl Publisher {
         self.send_fence().await;
         if let Some(streams) = &mut self.streams {
             streams.look(self.sent_through).await;
+        }
+    }
+
+    /// Groups may come without end, and acknowledgements must not wait behind them.
+    async fn hear(&mut self) {
+        if let Some(streams) = &mut self.streams {
+            streams.hear(self.sent_through).await;
         }
     }
 
@@ -242,9 +252,12 @@ impl Publisher {
         let into_streams = self.streams.as_mut().is_some_and(Streams::takes);
         let copies = all.len() as u64 - 1;
         for message in &all {
-            match &mut self.streams {
+            let is_taken = match &mut self.streams {
                 Some(streams) if into_streams && message.place != Place::Standby => streams.put(message).await,
-                _ => self.publish_apart(message).await,
+                _ => false,
+            };
+            if !is_taken {
+                self.publish_apart(message).await;
             }
         }
         if let Some(streams) = self.streams.as_mut().filter(|_| into_streams) {

@@ -103,6 +103,14 @@ impl Flight {
         (number, after)
     }
 
+    /// Takes the last message back out, which was not sent after all.
+    pub fn take_back(&mut self, which: Which) {
+        if let Some(sent) = self.sent.pop_back() {
+            self.bytes -= sent.bytes;
+            self.last[which as usize] -= 1;
+        }
+    }
+
     /// All messages of that event are sent; true where none of them, nor any before, is under way.
     pub fn completes(&mut self, seq: u64) -> bool {
         match self.sent.back_mut() {
@@ -231,6 +239,15 @@ mod tests {
         assert!(!flight.is_late());
         flight.add(Which::Inbox, 1, None);
         assert!(!flight.is_late());
+    }
+
+    #[test]
+    fn what_was_not_sent_leaves_its_place_to_the_next() {
+        let mut flight = under_way();
+        assert_eq!(flight.add(Which::Inbox, 5, None), (3, 22));
+        flight.take_back(Which::Inbox);
+        assert_eq!(flight.add(Which::Inbox, 5, None), (3, 22));
+        assert_eq!(flight.add(Which::Events, 5, None), (4, 11));
     }
 
     #[test]

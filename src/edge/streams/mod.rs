@@ -19,36 +19,44 @@ mod flight;
 mod health;
 mod kept;
 mod pace;
+mod sending;
 mod wanted;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use async_nats::header::{NATS_EXPECTED_LAST_SEQUENCE, NATS_EXPECTED_STREAM};
-use async_nats::{Client, HeaderMap, HeaderName, Message, Subscriber};
-use futures_util::StreamExt;
+use async_nats::header::NATS_EXPECTED_STREAM;
+use async_nats::{Client, HeaderMap, Message};
+use futures_util::FutureExt;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, unconstrained};
 
-use super::message::{self, Outgoing, Place};
+use super::message::{self, Outgoing, Place, seq_in};
 use super::stats::Stats;
 use super::subjects::Subjects;
 use crate::switchboard::Gauges;
 use crate::switchboard::past::{self, Archive};
-use crate::switchboard::port::{Recorded, RecordedEvent};
+use crate::switchboard::port::Recorded;
 use api::Trouble;
 use ends::Ends;
 use finding::{Placed, find};
 use flight::Flight;
 pub use health::Health;
 use kept::{Keep, Kept};
+use pace::MESSAGES_MAX;
+pub use sending::Acks;
+use sending::{heard, send};
 use wanted::Which;
 
 /// On a relayed message: the last event before it. By it a stream that ends with one says how far it got.
 const AFTER_SEQ: &str = "Switchboard-After-Seq";
 /// A stream's name that none of ours can have.
 const NO_STREAM: &str = "none";
+
+/// What an acknowledgement that does not come may mean.
+const LATE: &str = "an acknowledgement is late: look at the server, and whether this user may publish there";
 
 /// The pause before JetStream is asked again where it could not be.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -57,18 +65,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Decisions read ahead of the streams, and put in at once.
 const AHEAD_MAX: usize = 256;
 const AT_ONCE_MAX: usize = 64;
-/// Bytes of a message besides its payload, about.
-const AROUND_BYTES: usize = 512;
-
-/// The connection, and where acknowledgements come back.
-pub struct Acks {
-    /// The connection.
-    pub client: Client,
-    /// What their subjects begin with; the message's number follows.
-    pub base: String,
-    /// Hears them.
-    pub heard: Subscriber,
-}
 
 /// What the streams work with.
 pub struct Parts {
@@ -99,7 +95,17 @@ pub struct Streams {
     position: u64,
     asking: JoinSet<Result<Placed, Trouble>>,
     reading: Option<mpsc::Receiver<Result<Recorded, String>>>,
+    /// What was read and is not sent yet.
+    ahead: VecDeque<Step>,
     was_asked: bool,
+}
+
+/// A step on the way to where the streams hold an event that was read from the log.
+enum Step {
+    /// A message of it that they lack.
+    Message(u64, Outgoing),
+    /// That was all of it.
+    Whole(u64),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,6 +163,7 @@ impl Streams {
             position: 0,
             asking: JoinSet::new(),
             reading: None,
+            ahead: VecDeque::new(),
             was_asked: false,
         }
     }
@@ -191,13 +198,17 @@ impl Streams {
         headers
     }
 
-    /// Sends one of an event's messages into its stream, while they are in step.
-    pub async fn put(&mut self, message: &Outgoing) {
-        send(&self.acks, &mut self.flight, message, None).await;
+    /// Sends one of an event's messages into its stream, while they are in step; false where it must be published apart.
+    pub async fn put(&mut self, message: &Outgoing) -> bool {
+        self.state == State::InStep && self.put_event(message).await
     }
 
     /// All messages of event `seq` are sent into the streams.
     pub fn whole(&mut self, seq: u64) {
+        // One of them could not be sent, and where the streams end is asked afresh.
+        if !matches!(self.state, State::Behind | State::InStep) {
+            return;
+        }
         self.position = seq;
         if self.flight.completes(seq) {
             self.published(seq);
@@ -217,7 +228,7 @@ impl Streams {
     }
 
     async fn next(&mut self) -> Happening {
-        let is_reading = self.state == State::Behind && self.flight.has_room();
+        let is_reading = self.state == State::Behind && self.ahead.is_empty();
         tokio::select! {
             Some(message) = heard(&mut self.acks) => Happening::Acknowledged(message),
             Some(found) = self.asking.join_next(), if !self.asking.is_empty() => {
@@ -237,10 +248,8 @@ impl Streams {
             Happening::Read(batch) if batch.is_empty() => self.reading = None,
             Happening::Read(batch) => {
                 for recorded in batch {
-                    self.fill(
-                        &recorded.map_err(|fault| format!("the log could not be read for publication: {fault}"))?,
-                    )
-                    .await;
+                    let unread = |fault| format!("the log could not be read for publication: {fault}");
+                    self.line_up(&recorded.map_err(unread)?);
                 }
             }
         }
@@ -248,11 +257,23 @@ impl Streams {
         Ok(())
     }
 
+    /// Takes in the acknowledgements that have come and wait, so that what is sent next finds its room, and none
+    /// counts as late that is there.
+    pub async fn hear(&mut self, through: u64) {
+        for _ in 0..MESSAGES_MAX {
+            // The budget of the task must not hide what is there.
+            let Some(Some(message)) = unconstrained(heard(&mut self.acks)).now_or_never() else { break };
+            self.acknowledged(&message);
+        }
+        self.go_on(through).await;
+    }
+
     /// Looks for what is late, and what is due.
     pub async fn look(&mut self, through: u64) {
+        self.hear(through).await;
         match self.state {
             State::Waiting(until) if until <= Instant::now() => self.ask(),
-            State::Behind | State::InStep if self.flight.is_late() => self.fault("an acknowledgement is late"),
+            State::Behind | State::InStep if self.flight.is_late() => self.fault(LATE),
             _ => {}
         }
         self.go_on(through).await;
@@ -260,7 +281,8 @@ impl Streams {
 
     /// Reads on, or is in step, where the streams are behind and nothing is being read.
     async fn go_on(&mut self, through: u64) {
-        if self.state != State::Behind || self.reading.is_some() {
+        self.fill().await;
+        if self.state != State::Behind || self.reading.is_some() || !self.ahead.is_empty() {
             return;
         }
         if self.position < through {
@@ -278,29 +300,53 @@ impl Streams {
         }
     }
 
-    /// Sends what the streams lack of a decision, with the relayed messages in their place.
-    async fn fill(&mut self, recorded: &Recorded) {
-        for event in &recorded.events {
-            if event.seq <= self.position || self.state != State::Behind {
-                continue;
-            }
-            while self.put_kept(Some(event.seq)).await {}
-            for message in self.missing(recorded, event) {
-                send(&self.acks, &mut self.flight, &message, None).await;
-            }
-            self.whole(event.seq);
+    /// Lines up what the streams lack of a decision.
+    fn line_up(&mut self, recorded: &Recorded) {
+        let position = self.position;
+        for event in recorded.events.iter().filter(|event| event.seq > position) {
+            let all = message::event(&mut self.subjects, &self.parts.log_id, recorded, event);
+            let missing = self.ends.missing(event.seq, all).into_iter();
+            self.ahead.extend(missing.map(|message| Step::Message(event.seq, message)));
+            self.ahead.push_back(Step::Whole(event.seq));
         }
     }
 
-    fn missing(&mut self, recorded: &Recorded, event: &RecordedEvent) -> Vec<Outgoing> {
-        let all = message::event(&mut self.subjects, &self.parts.log_id, recorded, event);
-        self.ends.missing(event.seq, all)
+    /// Sends what is lined up, with the relayed messages in their place, as far as there is room.
+    async fn fill(&mut self) {
+        while self.state == State::Behind && self.flight.has_room() {
+            let Some(Step::Message(seq, _) | Step::Whole(seq)) = self.ahead.front() else { return };
+            let seq = *seq;
+            if self.put_kept(Some(seq)).await {
+                continue;
+            }
+            match self.ahead.pop_front() {
+                Some(Step::Message(_, message)) => drop(self.put_event(&message).await),
+                Some(Step::Whole(seq)) => self.whole(seq),
+                None => return,
+            }
+        }
+    }
+
+    /// Sends one of an event's messages; false where it cannot be sent, and the streams wait until it can.
+    async fn put_event(&mut self, message: &Outgoing) -> bool {
+        let Err(why) = send(&self.acks, &mut self.flight, message, None).await else { return true };
+        let seq = seq_in(&self.parts.log_id, &message.id).unwrap_or_default();
+        let why = format!("event {seq} cannot be published on {}: {why}", message.subject);
+        self.fault(&why);
+        self.trouble(&why);
+        false
     }
 
     /// Sends the next relayed message, where it belongs before that event; false where there is none.
     async fn put_kept(&mut self, before: Option<u64>) -> bool {
         let Some(relayed) = self.kept.next_before(before) else { return false };
-        send(&self.acks, &mut self.flight, &relayed.message, Some((relayed.number, relayed.after))).await;
+        let (number, relay) = (relayed.number, Some((relayed.number, relayed.after)));
+        if let Err(why) = send(&self.acks, &mut self.flight, &relayed.message, relay).await {
+            // The log does not have it, so nothing is missing without it.
+            tracing::error!(subject = %relayed.message.subject, why, "a message cannot be published, and is left out");
+            self.parts.stats.relays_not_kept.increment(1);
+            self.kept.stored(number);
+        }
         true
     }
 
@@ -343,6 +389,7 @@ impl Streams {
         self.flight.begin([0, 0]);
         self.kept.unsend();
         self.reading = None;
+        self.ahead.clear();
         self.asking.abort_all();
         self.asking = JoinSet::new();
     }
@@ -406,34 +453,6 @@ impl Streams {
     /// Relayed messages that are not known to be stored.
     pub fn kept(&self) -> usize {
         self.kept.len()
-    }
-}
-
-/// Sends a message to its place in its stream; a relayed one with its number, and the event before it.
-async fn send(acks: &Option<Acks>, flight: &mut Flight, message: &Outgoing, relay: Option<(u64, u64)>) {
-    let Some(acks) = acks else { return };
-    let which = if message.place == Place::Event { Which::Events } else { Which::Inbox };
-    let bytes = message.payload.len() + AROUND_BYTES;
-    let (number, after_sequence) = flight.add(which, bytes, relay.map(|(number, _)| number));
-    let mut headers = message.headers();
-    headers.insert(NATS_EXPECTED_LAST_SEQUENCE, after_sequence.to_string());
-    if let Some((_, after)) = relay {
-        headers.insert(HeaderName::from_static(AFTER_SEQ), after.to_string());
-    }
-    let reply = format!("{}.{number}", acks.base);
-    let published =
-        acks.client.publish_with_reply_and_headers(message.subject.clone(), reply, headers, message.payload.clone());
-    if let Err(error) = published.await
-        && error.kind() != async_nats::PublishErrorKind::Send
-    {
-        tracing::error!(subject = %message.subject, %error, "could not publish: raise the server's max_payload");
-    }
-}
-
-async fn heard(acks: &mut Option<Acks>) -> Option<Message> {
-    match acks {
-        Some(acks) => acks.heard.next().await,
-        None => None,
     }
 }
 
