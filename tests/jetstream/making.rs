@@ -14,7 +14,7 @@ async fn streams_are_made_with_every_option_and_found_again() {
         let expected = json!({
             "subjects": [subject], "retention": "limits", "storage": "file", "compression": "s2", "num_replicas": 1,
             "discard": "old", "max_age": 604_800_000_000_000u64, "max_bytes": 4_294_967_296u64, "max_msgs": -1,
-            "max_msgs_per_subject": -1, "max_msg_size": -1, "max_consumers": -1, "duplicate_window": 120_000_000_000u64,
+            "max_msgs_per_subject": -1, "max_msg_size": -1, "max_consumers": -1, "duplicate_window": 100_000_000u64,
             "deny_delete": false, "deny_purge": false, "allow_direct": true, "allow_rollup_hdrs": false,
         });
         for (name, value) in expected.as_object().unwrap() {

@@ -84,7 +84,9 @@ async fn a_repeat_that_the_stream_holds_from_before_a_restart_does_not_stop_it()
         .unwrap();
     world.ask("operator.ann.pass.c", json!({"to": "agents"})).await;
     world.check_streams().await;
-    assert_eq!(world.held(INBOX, "switchboard.inbox.integration.bot.c.message.received").await.len(), 1);
+    let said = world.held(INBOX, "switchboard.inbox.integration.bot.c.message.received").await;
+    assert_eq!(said.len(), 2, "ids of messages are forgotten with a restart");
+    assert_eq!(said[0].id(), said[1].id(), "whoever reads knows it by its id");
 }
 
 /// Whoever asks for messages may name any subject for the answer.

@@ -11,7 +11,7 @@ use crate::edge::message::Outgoing;
 const MESSAGES_MAX: usize = 16 * 1024;
 /// Most bytes of them.
 const BYTES_MAX: usize = 32 * 1024 * 1024;
-/// Ids remembered, and for how long: a repeat within it is one that the server would drop.
+/// Ids remembered, and for how long: a repeat within it is heard again, and kept once. The server would not know it.
 const IDS_MAX: usize = 8 * 1024;
 const IDS_FOR: Duration = Duration::from_secs(110);
 

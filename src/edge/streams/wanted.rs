@@ -8,8 +8,9 @@ const AGE_DAYS_MAX: u64 = 7;
 /// Most bytes of one stream on the server's disk. With the age it also bounds the subjects, each of
 /// which costs the server about 400 bytes of memory.
 const STREAM_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
-/// How long the server drops a message that came before. Events do not rest on it: they have a place.
-const DUPLICATES_MINUTES: u64 = 2;
+/// How long the server drops a message that came before: the shortest that it takes. The places keep repetitions
+/// out, and a longer memory would cost it an entry for every message of the meantime.
+const DUPLICATES_NS: u64 = 100_000_000;
 
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -68,7 +69,7 @@ impl Which {
             "max_msg_size": -1,
             "max_consumers": -1,
             "consumer_limits": {},
-            "duplicate_window": DUPLICATES_MINUTES * 60 * SECOND_NS,
+            "duplicate_window": DUPLICATES_NS,
             "no_ack": false,
             "sealed": false,
             "deny_delete": false,
