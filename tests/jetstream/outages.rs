@@ -6,6 +6,7 @@ use futures_util::StreamExt;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
+use crate::server::Server;
 use crate::world::{INBOX, World};
 
 /// JetStream is taken from the account while the server stays: the stream refuses what comes.
@@ -44,6 +45,27 @@ async fn while_a_stream_takes_nothing_commands_go_on_and_the_lag_is_shown() {
     for pair in inbox.windows(2).filter(|pair| pair[1].seq().is_none()) {
         assert_eq!(pair[0].event["data"]["epoch"], pair[1].event["data"]["epoch"], "{pair:?}");
     }
+}
+
+#[tokio::test]
+async fn an_event_that_the_server_has_no_room_for_is_named_and_not_tried_in_a_storm() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, file) = (directory.path().join("store"), directory.path().join("nats.conf"));
+    std::fs::write(&file, "max_payload: 4200").unwrap();
+    let arguments = ["-js", "-sd", store.to_str().unwrap(), "-c", file.to_str().unwrap()];
+    let server = Server::start_with(directory.path(), &arguments, &[]).await;
+    let mut world = World::on(server, directory).await;
+    world.start().await;
+    world.in_step().await;
+    let metadata = json!({"metadata": {"a": "x".repeat(3800)}});
+    world.try_ask("channel.web.start.c", metadata, &[], Duration::from_secs(1)).await;
+    sleep(Duration::from_secs(2)).await;
+    let page = world.readyz().await;
+    let trouble = page["streams"]["trouble"].as_str().unwrap_or_default().to_owned();
+    assert!(trouble.starts_with("event ") && trouble.contains("max_payload"), "{page}");
+    let tries = world.log().matches("the streams are asked where they end").count();
+    assert!((2..=6).contains(&tries), "{tries} tries in two seconds");
+    assert_eq!(world.log().matches("the streams are not written").count(), 1, "{}", world.log());
 }
 
 /// On this rests that events may be published while the streams are behind.
