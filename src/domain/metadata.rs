@@ -18,6 +18,11 @@ pub const METADATA_KEYS_MAX: usize = 64;
 /// Most bytes after merging, counted as JSON.
 pub const METADATA_BYTES_MAX: usize = 4096;
 
+/// Most keys that one command sets or deletes: all that there may be give way to as many others.
+pub const PATCH_KEYS_MAX: usize = 2 * METADATA_KEYS_MAX;
+/// Most bytes of what one command sets and deletes, for the same reason.
+pub const PATCH_BYTES_MAX: usize = 2 * METADATA_BYTES_MAX;
+
 /// What a text that stands for erased facts begins with.
 const ERASED: &str = "redacted:";
 
@@ -43,12 +48,14 @@ pub struct Metadata(#[serde(deserialize_with = "facts_or_erased")] Arc<BTreeMap<
 #[serde(transparent)]
 pub struct Patch(#[serde(deserialize_with = "facts_or_erased")] Arc<BTreeMap<Text, Option<Scalar>>>);
 
-/// The facts would be more than a conversation may carry.
+/// The facts would be more than a conversation may carry, or a command sets and deletes more than that can need.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MetadataTooLarge {
-    /// Keys after merging.
+    /// Whether it is of the command itself, and not of what would come of it.
+    pub is_patch: bool,
+    /// Keys, after merging.
     pub keys: usize,
-    /// Bytes of JSON after merging.
+    /// Bytes of JSON, after merging.
     pub bytes: usize,
 }
 
@@ -75,13 +82,18 @@ impl Metadata {
 
     /// These facts with `patch` applied, unless that is too much.
     pub fn checked_merge(&self, patch: &Patch) -> Result<Metadata, MetadataTooLarge> {
-        let merged = self.merged(patch);
         if patch.is_empty() {
-            return Ok(merged);
+            return Ok(self.clone());
         }
-        let (keys, bytes) = (merged.0.len(), serde_json::to_vec(&merged).map_or(usize::MAX, |json| json.len()));
+        // What is deleted leaves no trace in the facts, and stands in the log all the same.
+        let (keys, bytes) = (patch.0.len(), json_bytes(patch));
+        if keys > PATCH_KEYS_MAX || bytes > PATCH_BYTES_MAX {
+            return Err(MetadataTooLarge { is_patch: true, keys, bytes });
+        }
+        let merged = self.merged(patch);
+        let (keys, bytes) = (merged.0.len(), json_bytes(&merged));
         if keys > METADATA_KEYS_MAX || bytes > METADATA_BYTES_MAX {
-            return Err(MetadataTooLarge { keys, bytes });
+            return Err(MetadataTooLarge { is_patch: false, keys, bytes });
         }
         Ok(merged)
     }
@@ -92,6 +104,10 @@ impl Patch {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+}
+
+fn json_bytes(value: &impl Serialize) -> usize {
+    serde_json::to_vec(value).map_or(usize::MAX, |json| json.len())
 }
 
 fn facts_or_erased<'de, D, V>(deserializer: D) -> Result<Arc<BTreeMap<Text, V>>, D::Error>

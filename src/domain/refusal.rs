@@ -1,7 +1,7 @@
 //! Why a command is refused: an answer, not a failure. In the order in which the checks are made.
 
 use super::config::document::Faults;
-use super::metadata::MetadataTooLarge;
+use super::metadata::{METADATA_BYTES_MAX, METADATA_KEYS_MAX, MetadataTooLarge, PATCH_BYTES_MAX, PATCH_KEYS_MAX};
 use super::words::Name;
 
 /// Why a command was refused. Nothing was recorded.
@@ -125,9 +125,11 @@ impl Refusal {
             Refusal::NotAllowed(text) => (*text).into(),
             Refusal::NotOffered => "control is not offered to the caller (any longer)".into(),
             Refusal::ConversationEnding => "the end was requested: pass control or release it".into(),
-            Refusal::MetadataTooLarge(too_large) => format!(
-                "expected metadata of at most 64 keys and 4096 bytes after merging, got {} keys and {} bytes",
-                too_large.keys, too_large.bytes
+            Refusal::MetadataTooLarge(MetadataTooLarge { is_patch: false, keys, bytes }) => format!(
+                "expected metadata of at most {METADATA_KEYS_MAX} keys and {METADATA_BYTES_MAX} bytes after merging, got {keys} keys and {bytes} bytes"
+            ),
+            Refusal::MetadataTooLarge(MetadataTooLarge { is_patch: true, keys, bytes }) => format!(
+                "expected at most {PATCH_KEYS_MAX} keys and {PATCH_BYTES_MAX} bytes of metadata in one command, deleted keys too, got {keys} keys and {bytes} bytes"
             ),
             Refusal::SettingsConflict(texts) | Refusal::BadConfiguration(texts) => texts.join("; "),
             Refusal::LogFailed => {

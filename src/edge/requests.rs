@@ -225,8 +225,10 @@ impl Body<'_> {
     }
 
     fn metadata(&mut self) -> Result<Patch, Refusal> {
-        let given = self.fields.patch("metadata")?;
-        Ok(given.map(|given| self.keep_personal("metadata", given.raw, given.value)).unwrap_or_default())
+        let Some(given) = self.fields.patch("metadata")? else { return Ok(Patch::default()) };
+        // Not as it was written, which may be any number of spaces.
+        let written = serde_json::value::to_raw_value(&given.value).expect("our values are JSON");
+        Ok(self.keep_personal("metadata", &written, given.value))
     }
 
     fn content(&mut self) -> Result<(), Refusal> {

@@ -19,7 +19,7 @@ use super::reader::Reader;
 use super::store::{Store, careful, sync_path};
 
 /// The format of what the layer above keeps here is part of this number: a change of either wipes old caches.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 
 const THROUGH: &str = "through";
 
@@ -32,6 +32,19 @@ pub enum Place {
     Closed,
 }
 
+/// What is kept of a long conversation beside its state, in parts that never change once they are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Which frames hold its entries.
+    Frames = b'f' as isize,
+    /// Which command ids decided what.
+    CommandIds = b'i' as isize,
+    /// When its sessions closed.
+    Sessions = b's' as isize,
+    /// What it was at some moment of the past.
+    Mark = b'm' as isize,
+}
+
 /// A handle on the cache, for any number of threads; one of them writes.
 #[derive(Clone)]
 pub struct Cache(Arc<Inner>);
@@ -41,6 +54,7 @@ struct Inner {
     store: Store,
     open: sled::Tree,
     closed: sled::Tree,
+    parts: sled::Tree,
     closing: AtomicBool,
     /// Something in it was found to be wrong: no close may say that it can be trusted.
     doubted: AtomicBool,
@@ -59,6 +73,30 @@ impl Cache {
                 Ok((Self::fresh(directory)?, None))
             }
         }
+    }
+
+    /// Keeps parts of conversations, before the states that rest on them: each with its number among those of its kind.
+    pub fn put_parts<'a>(&self, parts: impl Iterator<Item = (&'a str, Part, u64, &'a [u8])>) -> Result<(), LogError> {
+        for (id, part, number, bytes) in parts {
+            self.run(|| self.0.parts.insert(part_key(id, part, number), sealed(bytes)))?;
+        }
+        Ok(())
+    }
+
+    /// A part of a conversation.
+    pub fn part(&self, id: &str, part: Part, number: u64) -> Result<Option<Vec<u8>>, LogError> {
+        let value = self.run(|| self.0.parts.get(part_key(id, part, number)))?;
+        value.map(|value| self.unseal(&value)).transpose()
+    }
+
+    /// The last part of that kind up to that number, and its number.
+    pub fn part_up_to(&self, id: &str, part: Part, number: u64) -> Result<Option<(u64, Vec<u8>)>, LogError> {
+        let range = part_key(id, part, 0)..=part_key(id, part, number);
+        let Some((key, value)) = self.run(|| self.0.parts.range(range).next_back().transpose())? else {
+            return Ok(None);
+        };
+        let number = key.last_chunk().map(|number| u64::from_be_bytes(*number));
+        Ok(number.zip(Some(self.unseal(&value)?)))
     }
 
     /// Keeps states, then notes that all states up to the end of that frame are kept.
@@ -187,12 +225,13 @@ impl Cache {
         let path = directory.path().join("cache");
         let store = Store::open(&path)?;
         let tree = |name| careful(|| store.db.open_tree(name)).map_err(|why| LogError::Corrupt(path.clone(), why));
-        let (open, closed) = (tree("open")?, tree("closed")?);
+        let (open, closed, parts) = (tree("open")?, tree("closed")?, tree("parts")?);
         Ok(Self(Arc::new(Inner {
             directory,
             store,
             open,
             closed,
+            parts,
             closing: AtomicBool::new(false),
             doubted: AtomicBool::new(false),
         })))
@@ -277,6 +316,15 @@ impl Trust {
         }
         Ok(())
     }
+}
+
+/// No id holds the byte that ends it here.
+fn part_key(id: &str, part: Part, number: u64) -> Vec<u8> {
+    let mut key = Vec::with_capacity(id.len() + 10);
+    key.extend_from_slice(id.as_bytes());
+    key.extend_from_slice(&[0, part as u8]);
+    key.extend_from_slice(&number.to_be_bytes());
+    key
 }
 
 fn trust_file(directory: &Directory) -> std::path::PathBuf {

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::paged::{End, Item, Paged};
 use crate::domain::Time;
 use crate::domain::event::Kind;
 
@@ -13,7 +14,7 @@ use crate::domain::event::Kind;
 pub const REMEMBERED_MS_AFTER_CLOSE: u64 = 24 * 3_600_000;
 
 /// Up to so many ids a walk along the list is quicker than an index.
-const WALK_MAX: usize = 24;
+const WALK_MAX: u64 = 24;
 
 /// Bits that one kind of event takes.
 const KIND_BITS: u32 = 4;
@@ -33,14 +34,29 @@ pub struct Decided {
 }
 
 /// The command ids of one conversation.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default)]
 pub struct CommandIds {
-    decided: Vec<Decided>,
-    /// When the sessions before this one closed: `(session, closed at)`, as long as their ids are remembered.
-    closed: Vec<(u32, Time)>,
-    #[serde(skip)]
+    /// In the order of sessions.
+    pub(super) decided: Paged<Decided>,
+    /// When the sessions before this one closed, as long as their ids are remembered; in order.
+    pub(super) closed: Paged<Closed>,
+    /// Where each id stands, once they are many.
     #[allow(clippy::box_collection, reason = "few of a million conversations have one")]
-    index: Option<Box<HashMap<u64, u32>>>,
+    index: Option<Box<HashMap<u64, u64>>>,
+}
+
+/// When a session closed of which ids are remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closed {
+    session: u32,
+    at: Time,
+}
+
+/// What the cache keeps of them, besides whole pages.
+#[derive(Serialize, Deserialize)]
+pub struct IdsEnd<D, C> {
+    decided: End<D>,
+    closed: End<C>,
 }
 
 impl Decided {
@@ -59,14 +75,10 @@ impl CommandIds {
     /// What the id decided, if that is still remembered. `closed_at` is the close of the present session.
     pub fn find(&self, key: u64, session: u32, closed_at: Option<Time>, now: Time) -> Option<&Decided> {
         let decided = match &self.index {
-            Some(index) => self.decided.get(*index.get(&key)? as usize),
-            None => self.decided.iter().rev().find(|decided| decided.key == key),
+            Some(index) => self.decided.get(*index.get(&key)?),
+            None => self.decided.iter().rev().map(|(_, decided)| decided).find(|decided| decided.key == key),
         }?;
-        let closed_at = if decided.session == session {
-            closed_at
-        } else {
-            Some(self.closed.iter().find(|(closed, _)| *closed == decided.session)?.1)
-        };
+        let closed_at = if decided.session == session { closed_at } else { Some(self.closed_at(decided.session)?) };
         let is_remembered = closed_at.is_none_or(|at| now.ms_since(at) < REMEMBERED_MS_AFTER_CLOSE);
         is_remembered.then_some(decided)
     }
@@ -77,37 +89,104 @@ impl CommandIds {
             let number = Kind::ALL.iter().position(|known| *known == kind).map_or(0, |position| position as u64 + 1);
             packed | number << (at as u32 * KIND_BITS)
         });
-        let position = self.decided.len() as u32;
-        self.decided.push(Decided { key, digest, first_seq, kinds, session });
+        let position = self.decided.push(Decided { key, digest, first_seq, kinds, session });
         match &mut self.index {
             Some(index) => drop(index.insert(key, position)),
-            None if self.decided.len() > WALK_MAX => self.build_index(),
-            None => {}
+            None => self.index_if_many(),
         }
     }
 
     /// A new session begins: what a former one decided is remembered for a day after its close.
     pub fn session_began(&mut self, before: u32, closed_at: Time, now: Time) {
-        self.closed.push((before, closed_at));
-        self.closed.retain(|(_, at)| now.ms_since(*at) < REMEMBERED_MS_AFTER_CLOSE);
-        let closed = &self.closed;
-        self.decided.retain(|decided| closed.iter().any(|(session, _)| *session == decided.session));
-        self.index = None;
-        if self.decided.len() > WALK_MAX {
-            self.build_index();
+        // A session that decided nothing under an id is of no use here.
+        if self.decided.last().is_some_and(|decided| decided.session == before) {
+            self.closed.push(Closed { session: before, at: closed_at });
         }
+        let mut forgotten = None;
+        let is_over = |closed: &Closed| now.ms_since(closed.at) >= REMEMBERED_MS_AFTER_CLOSE;
+        self.closed.drop_while(is_over, |_, closed| forgotten = Some(closed.session));
+        let Some(forgotten) = forgotten else { return };
+        let index = &mut self.index;
+        self.decided.drop_while(
+            |decided| decided.session <= forgotten,
+            |position, decided| {
+                if let Some(index) = index
+                    && index.get(&decided.key) == Some(&position)
+                {
+                    index.remove(&decided.key);
+                }
+            },
+        );
     }
 
-    /// Makes the index anew, after it was read from a checkpoint.
-    pub fn restored(mut self) -> CommandIds {
-        if self.decided.len() > WALK_MAX {
-            self.build_index();
-        }
-        self
+    /// What the cache keeps of them, besides whole pages.
+    pub fn end(&self) -> IdsEnd<&[Decided], &[Closed]> {
+        IdsEnd { decided: self.decided.end(), closed: self.closed.end() }
     }
 
-    fn build_index(&mut self) {
-        let index = self.decided.iter().enumerate().map(|(at, decided)| (decided.key, at as u32)).collect();
-        self.index = Some(Box::new(index));
+    /// From the cache.
+    pub fn restored(
+        end: IdsEnd<Vec<Decided>, Vec<Closed>>,
+        decided: impl Fn(u64) -> Result<Vec<u8>, String>,
+        closed: impl Fn(u64) -> Result<Vec<u8>, String>,
+    ) -> Result<CommandIds, String> {
+        let (decided, closed) = (Paged::restored(end.decided, decided)?, Paged::restored(end.closed, closed)?);
+        let mut ids = CommandIds { decided, closed, index: None };
+        ids.index_if_many();
+        Ok(ids)
+    }
+
+    fn closed_at(&self, session: u32) -> Option<Time> {
+        let (mut low, mut high) = self.closed.numbers();
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let closed = self.closed.get(middle)?;
+            match closed.session.cmp(&session) {
+                std::cmp::Ordering::Equal => return Some(closed.at),
+                std::cmp::Ordering::Less => low = middle + 1,
+                std::cmp::Ordering::Greater => high = middle,
+            }
+        }
+        None
+    }
+
+    fn index_if_many(&mut self) {
+        if self.decided.count() > WALK_MAX {
+            let index = self.decided.iter().map(|(position, decided)| (decided.key, position)).collect();
+            self.index = Some(Box::new(index));
+        }
+    }
+}
+
+impl Item for Decided {
+    const BYTES: usize = 36;
+
+    fn write(&self, out: &mut Vec<u8>) {
+        for field in [self.key, self.digest, self.first_seq, self.kinds] {
+            field.write(out);
+        }
+        out.extend_from_slice(&self.session.to_be_bytes());
+    }
+
+    fn read(bytes: &[u8]) -> Option<Decided> {
+        let (fields, session) = bytes.split_at_checked(32)?;
+        let mut fields = fields.chunks(u64::BYTES).map(u64::read);
+        let mut field = || fields.next().flatten();
+        let (key, digest, first_seq, kinds) = (field()?, field()?, field()?, field()?);
+        Some(Decided { key, digest, first_seq, kinds, session: u32::from_be_bytes(session.try_into().ok()?) })
+    }
+}
+
+impl Item for Closed {
+    const BYTES: usize = 12;
+
+    fn write(&self, out: &mut Vec<u8>) {
+        self.at.0.write(out);
+        out.extend_from_slice(&self.session.to_be_bytes());
+    }
+
+    fn read(bytes: &[u8]) -> Option<Closed> {
+        let (at, session) = bytes.split_at_checked(u64::BYTES)?;
+        Some(Closed { session: u32::from_be_bytes(session.try_into().ok()?), at: Time(u64::read(at)?) })
     }
 }

@@ -15,6 +15,8 @@ pub struct Group {
     pub owners: Vec<Option<ConversationId>>,
     /// What leaves afterwards.
     pub effects: Vec<Leaving>,
+    /// About as many bytes as all of it takes.
+    pub bytes: usize,
 }
 
 /// Something that leaves once its group is on stable storage.
@@ -39,6 +41,7 @@ impl Group {
 
     /// Adds an effect.
     pub fn push(&mut self, effect: Effect) {
+        self.bytes += effect.bytes();
         self.effects.push(Leaving::Other(effect));
     }
 

@@ -12,6 +12,8 @@ pub mod fingerprint;
 pub mod gauges;
 pub mod group;
 mod line;
+pub mod marks;
+pub mod paged;
 pub mod past;
 pub mod port;
 mod queue;

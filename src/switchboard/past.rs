@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use super::answer::{self, Facts};
 use super::envelope::write_event;
+use super::marks::Mark;
+use super::paged::Ascending;
 use super::port::{Answer, Frames, ListJob, Moment, PastAsk, Read, ReadJob, Recorded, Span};
 use super::record::Entry;
 use super::slot::Slot;
@@ -83,7 +85,7 @@ pub fn answer_past(ask: &PastAsk, frames: &Frames, archive: &Archive) -> Result<
     match ask {
         PastAsk::Conversation { id, at } => {
             check_moment(*at, reader).map_err(NoAnswer::Refused)?;
-            let c = conversation_at(reader, &frames.conversation, id, *at).map_err(NoAnswer::Unreadable)?;
+            let c = conversation_at(archive, &frames.conversation, id, *at).map_err(NoAnswer::Unreadable)?;
             let c = c.ok_or(NoAnswer::Refused(Refusal::ConversationNotFound))?;
             let config = config_at(reader, &frames.config, *at).map_err(NoAnswer::Unreadable)?;
             Ok(answer::state(&c, config.settings(&c.channel)))
@@ -97,8 +99,7 @@ pub fn answer_past(ask: &PastAsk, frames: &Frames, archive: &Archive) -> Result<
             let name = id.as_ref().map_or(CONFIG_ID, ConversationId::as_str);
             let list = if id.is_some() { &frames.conversation } else { &frames.config };
             let first = first_frame(span, reader).map_err(NoAnswer::Unreadable)?;
-            let from = list.partition_point(|frame| *frame < first);
-            page(span, Some(name), list[from..].iter().copied(), reader).map_err(NoAnswer::Unreadable)
+            page(span, Some(name), list.from(first), reader).map_err(NoAnswer::Unreadable)
         }
         PastAsk::Log { span } => {
             let first = first_frame(span, reader).map_err(NoAnswer::Unreadable)?;
@@ -149,7 +150,7 @@ pub fn find_frames(reader: &Reader, id: Option<&ConversationId>) -> Result<Frame
             }
         }
     }
-    Ok(Frames { conversation: conversation.into(), config: config.into() })
+    Ok(Frames { conversation: conversation.into_iter().collect(), config: config.into_iter().collect() })
 }
 
 fn recorded(entry: &log::Entry) -> Result<Option<Recorded>, String> {
@@ -176,15 +177,19 @@ fn is_within(entry: &log::Entry, at: Moment) -> bool {
 }
 
 fn conversation_at(
-    reader: &Reader,
-    frames: &[u64],
+    archive: &Archive,
+    frames: &Ascending,
     id: &ConversationId,
     at: Moment,
 ) -> Result<Option<Conversation>, String> {
-    let mut state = None;
-    for_entries(reader, frames, |entry, line| {
+    let reader = &archive.reader;
+    let mark = mark_before(archive, id, at).map_err(|fault| fault.to_string())?;
+    let passed = mark.as_ref().map_or(0, |mark| mark.next_seq);
+    let first = reader.frame_of_seq(passed.saturating_sub(1)).map_err(|fault| fault.to_string())?;
+    let mut state = mark.map(|mark| mark.c);
+    for_entries(reader, frames.from(first.unwrap_or(1)), |entry, line| {
         let goes_on = is_within(entry, at);
-        if goes_on && line.conversation == id.as_str() {
+        if goes_on && line.conversation == id.as_str() && entry.first_seq >= passed {
             line.fold(&mut state)?;
         }
         Ok(goes_on)
@@ -192,9 +197,23 @@ fn conversation_at(
     Ok(state)
 }
 
-fn config_at(reader: &Reader, frames: &[u64], at: Moment) -> Result<Config, String> {
+/// A mark from which on the log need be read, with nothing in it that was later. A cache that cannot be asked has none.
+fn mark_before(archive: &Archive, id: &ConversationId, at: Moment) -> Result<Option<Mark>, Fault> {
+    let Some(cache) = &archive.cache else { return Ok(None) };
+    let seq = match at {
+        Moment::Seq(seq) => Some(seq),
+        // Whatever stands before a frame that had begun was so by then.
+        Moment::Time(time) => match archive.reader.frame_at(time.0)? {
+            Some(frame) => archive.reader.header(frame)?.and_then(|header| header.first_seq.checked_sub(1)),
+            None => None,
+        },
+    };
+    Ok(seq.and_then(|seq| Mark::before(cache, id.as_str(), seq).ok().flatten()))
+}
+
+fn config_at(reader: &Reader, frames: &Ascending, at: Moment) -> Result<Config, String> {
     let mut config = Config::default();
-    for_entries(reader, frames, |entry, line| {
+    for_entries(reader, frames.from(0), |entry, line| {
         let goes_on = is_within(entry, at);
         if goes_on && line.is_config() {
             line.fold_config(&mut config)?;
@@ -206,16 +225,16 @@ fn config_at(reader: &Reader, frames: &[u64], at: Moment) -> Result<Config, Stri
 
 /// The configuration as the log has it now.
 pub fn config_now(reader: &Reader, frames: &[u64]) -> Result<Config, String> {
-    config_at(reader, frames, Moment::Seq(u64::MAX))
+    config_at(reader, &frames.iter().copied().collect(), Moment::Seq(u64::MAX))
 }
 
 fn for_entries(
     reader: &Reader,
-    frames: &[u64],
+    frames: impl Iterator<Item = u64>,
     mut visit: impl FnMut(&log::Entry, &Entry<'_>) -> Result<bool, String>,
 ) -> Result<(), String> {
     for number in frames {
-        let frame = reader.frame(*number).map_err(|fault| fault.to_string())?;
+        let frame = reader.frame(number).map_err(|fault| fault.to_string())?;
         let Some(frame) = frame else { return Ok(()) };
         for entry in &frame.entries {
             if !visit(entry, &Entry::parse(&entry.line)?)? {
@@ -349,9 +368,9 @@ fn closed_page(job: &mut ListJob, archive: &Archive) -> Result<(), Refusal> {
             return Ok(());
         }
         let (id, head) = found.map_err(|error| unreadable(error.to_string()))?;
-        let slot = Slot::from_head(&head).map_err(unreadable)?;
-        if job.ask.matches(&slot.c) {
-            job.closed.push(slot.c);
+        let c = Slot::conversation_of(&head).map_err(unreadable)?;
+        if job.ask.matches(&c) {
+            job.closed.push(c);
         }
         last = Some(Arc::from(id.as_str()));
     }

@@ -4,10 +4,10 @@
 //! never before what they rest on is on stable storage.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
+use super::paged::Ascending;
 use crate::domain::command::Expected;
 use crate::domain::config::document::{Document, Faults};
 use crate::domain::conversation::Status;
@@ -188,6 +188,19 @@ pub enum Effect {
     Read(Box<ReadJob>),
 }
 
+impl Effect {
+    /// About as many bytes as it takes, besides what all of them do.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Effect::Recorded(recorded) => recorded.line.len(),
+            Effect::Relay(relay) => relay.data.len(),
+            Effect::Answer(answer) => answer.body.len(),
+            Effect::Rejection(rejection) => rejection.body.len(),
+            Effect::Read(_) => 0,
+        }
+    }
+}
+
 /// One decision, recorded: what is published of it.
 #[derive(Debug, Clone)]
 pub struct Recorded {
@@ -299,10 +312,10 @@ pub enum Read {
 /// The frames of the log that hold what a question is about.
 #[derive(Debug, Clone)]
 pub struct Frames {
-    /// Those with entries of the conversation, ascending.
-    pub conversation: Arc<[u64]>,
-    /// Those with entries of the configuration, ascending.
-    pub config: Arc<[u64]>,
+    /// Those with entries of the conversation.
+    pub conversation: Ascending,
+    /// Those with entries of the configuration.
+    pub config: Ascending,
 }
 
 /// A page of conversations being put together.

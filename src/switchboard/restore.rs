@@ -73,7 +73,7 @@ impl Tail<'_> {
                 self.config.frames = head.frames;
                 continue;
             }
-            let slot = Slot::from_head(&head)?;
+            let slot = read_slot(self.cache, &id, &head)?;
             self.slots.insert(slot.c.id.clone(), slot);
         }
         Ok(())
@@ -99,7 +99,7 @@ impl Tail<'_> {
         if !self.slots.contains_key(&id)
             && let Some((_, head)) = self.cache.get(id.as_str()).map_err(|error| error.to_string())?
         {
-            self.slots.insert(id.clone(), Slot::from_head(&head)?);
+            self.slots.insert(id.clone(), read_slot(self.cache, id.as_str(), &head)?);
         }
         let slot = self.slots.remove(&id);
         // The cache may be newer than the frame up to which it is whole.
@@ -137,11 +137,9 @@ impl Tail<'_> {
 
     /// Lets closed conversations go to the cache, so that memory holds what is open and not what ever was.
     fn keep_closed(&mut self, through: u64, reader: &Reader) -> Result<(), String> {
-        let mut save = Save { states: Vec::new(), through };
+        let mut save = Save { through, ..Save::default() };
         for slot in self.slots.values_mut().filter(|slot| slot.is_dirty) {
-            let place = if slot.c.status == Status::Closed { Place::Closed } else { Place::Open };
-            save.states.push((slot.c.id.text(), place, slot.to_head()));
-            slot.is_dirty = false;
+            save.take(slot);
         }
         save.states.push((CONFIG_ID.into(), Place::Open, self.config.to_head()));
         keep(self.cache, &save, reader)?;
@@ -153,8 +151,17 @@ impl Tail<'_> {
 
 /// Puts states into the cache.
 pub fn keep(cache: &Cache, save: &Save, reader: &Reader) -> Result<(), String> {
+    let parts = save.parts.iter().map(|(id, part, number, bytes)| (id.as_ref(), *part, *number, bytes.as_slice()));
+    cache.put_parts(parts).map_err(|error| error.to_string())?;
     let states = save.states.iter().map(|(id, place, head)| (id.as_ref(), *place, head.as_slice()));
     cache.put(states, save.through, reader).map_err(|error| error.to_string())
+}
+
+fn read_slot(cache: &Cache, id: &str, head: &[u8]) -> Result<Slot, String> {
+    Slot::from_head(head, |part, number| {
+        let found = cache.part(id, part, number).map_err(|error| error.to_string())?;
+        found.ok_or_else(|| format!("{part:?} {number} of conversation {id} is not in the cache"))
+    })
 }
 
 fn fold(slot: Option<Slot>, line: &Entry<'_>) -> Result<Option<Slot>, String> {
@@ -178,6 +185,7 @@ pub(super) fn fold_by<E>(
     fold(&mut state)?;
     let Some(c) = state else { return Ok(None) };
     let mut slot = Slot::restored(c, rest);
+    slot.marks.pass(&slot.c, line.seq + line.events.len() as u64);
     if let Some((session, Some(closed_at))) = before
         && slot.c.session != session
     {

@@ -1,10 +1,14 @@
 //! A conversation as the owner of state keeps it: what the log says, and what only matters while it runs.
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-use super::command_ids::CommandIds;
+use super::command_ids::{Closed, CommandIds, Decided, IdsEnd};
+use super::marks::Marks;
+use super::paged::{End, Paged};
 use crate::domain::timers::Activity;
 use crate::domain::{Conversation, Text, Time};
+use crate::log::Part;
 
 /// One conversation in memory.
 #[derive(Debug)]
@@ -18,7 +22,9 @@ pub struct Slot {
     /// Which command ids decided what.
     pub ids: CommandIds,
     /// The frames of the log that hold its entries, ascending.
-    pub frames: Vec<u64>,
+    pub frames: Paged<u64>,
+    /// What it was now and then.
+    pub marks: Marks,
     /// The last group that an entry of it went into.
     pub in_group: u64,
     /// Whether the cache holds something older.
@@ -27,13 +33,19 @@ pub struct Slot {
     pub looked_at: Option<Time>,
 }
 
-/// What the cache keeps of a conversation.
+/// What the cache keeps of a conversation, besides the parts of it that are long and do not change.
 #[derive(Serialize, Deserialize)]
 struct Head<C, I, F> {
     conversation: C,
     command_ids: I,
     frames: F,
+    entries: u64,
 }
+
+type ReadHead = Head<Conversation, IdsEnd<Vec<Decided>, Vec<Closed>>, End<Vec<u64>>>;
+
+/// What is kept beside a conversation while an entry is folded.
+pub type Beside = (CommandIds, Paged<u64>, Marks);
 
 impl Slot {
     /// A conversation that was not known before.
@@ -45,39 +57,74 @@ impl Slot {
             activity,
             last_message_id,
             ids: CommandIds::default(),
-            frames: Vec::new(),
+            frames: Paged::default(),
+            marks: Marks::default(),
             in_group: 0,
             is_dirty: false,
             looked_at: None,
         }
     }
 
-    /// As the cache keeps it.
+    /// As the cache keeps it, besides its parts.
     pub fn to_head(&self) -> Vec<u8> {
-        let head = Head { conversation: &self.c, command_ids: &self.ids, frames: &self.frames };
+        let (command_ids, frames) = (self.ids.end(), self.frames.end());
+        let head = Head { conversation: &self.c, command_ids, frames, entries: self.marks.entries() };
         serde_json::to_vec(&head).expect("our values are JSON")
     }
 
-    /// From the cache. There may have been activity that was never noted.
-    pub fn from_head(head: &[u8]) -> Result<Slot, String> {
-        let head: Head<Conversation, CommandIds, Vec<u64>> =
-            serde_json::from_slice(head).map_err(|error| format!("expected a conversation in the cache: {error}"))?;
-        let mut slot = Slot::new(head.conversation);
-        slot.ids = head.command_ids.restored();
-        slot.frames = head.frames;
-        slot.activity.may_be_later = true;
-        Ok(slot)
+    /// The parts that the cache has not got, each with its number; it has them after this.
+    pub fn parts_to_keep(&mut self) -> Vec<(Part, u64, Vec<u8>)> {
+        let of = |part: Part, found: Vec<(u64, Vec<u8>)>| {
+            found.into_iter().map(move |(number, bytes)| (part, number, bytes)).collect::<Vec<_>>()
+        };
+        let mut parts = of(Part::Frames, self.frames.to_keep());
+        parts.extend(of(Part::CommandIds, self.ids.decided.to_keep()));
+        parts.extend(of(Part::Sessions, self.ids.closed.to_keep()));
+        parts.extend(of(Part::Mark, self.marks.to_keep()));
+        parts
+    }
+
+    /// All parts that the cache is to have, as far as they are known here.
+    pub fn parts(&self) -> Vec<(Part, u64, Vec<u8>)> {
+        let frames = self.frames.pages().map(|(number, bytes)| (Part::Frames, number, bytes));
+        let ids = self.ids.decided.pages().map(|(number, bytes)| (Part::CommandIds, number, bytes));
+        let sessions = self.ids.closed.pages().map(|(number, bytes)| (Part::Sessions, number, bytes));
+        let marks = self.marks.unkept().iter().map(|(number, bytes)| (Part::Mark, *number, bytes.clone()));
+        frames.chain(ids).chain(sessions).chain(marks).collect()
+    }
+
+    /// Whether parts of it stand in the cache beside its head.
+    pub fn has_parts(&self) -> bool {
+        self.frames.has_pages() || self.ids.decided.has_pages() || self.ids.closed.has_pages()
+    }
+
+    /// From the cache; `part` finds what stands beside the head. There may have been activity that was never noted.
+    pub fn from_head(head: &[u8], part: impl Fn(Part, u64) -> Result<Vec<u8>, String>) -> Result<Slot, String> {
+        let head: ReadHead = serde_json::from_slice(head).map_err(unread)?;
+        let page = |kind| {
+            let part = &part;
+            move |number| part(kind, number)
+        };
+        let ids = CommandIds::restored(head.command_ids, page(Part::CommandIds), page(Part::Sessions))?;
+        let frames = Paged::restored(head.frames, page(Part::Frames))?;
+        Ok(Slot::restored(head.conversation, Some((ids, frames, Marks::after(head.entries)))))
+    }
+
+    /// The conversation alone, from the cache.
+    pub fn conversation_of(head: &[u8]) -> Result<Conversation, String> {
+        let head: Head<Conversation, IgnoredAny, IgnoredAny> = serde_json::from_slice(head).map_err(unread)?;
+        Ok(head.conversation)
     }
 
     /// The conversation alone, and what is kept beside it, while an entry is folded.
-    pub fn split(self) -> (Conversation, (CommandIds, Vec<u64>)) {
-        (self.c, (self.ids, self.frames))
+    pub fn split(self) -> (Conversation, Beside) {
+        (self.c, (self.ids, self.frames, self.marks))
     }
 
     /// A conversation folded from the log. There may have been activity that was never noted.
-    pub fn restored(c: Conversation, beside: Option<(CommandIds, Vec<u64>)>) -> Slot {
+    pub fn restored(c: Conversation, beside: Option<Beside>) -> Slot {
         let mut slot = Slot::new(c);
-        (slot.ids, slot.frames) = beside.unwrap_or_default();
+        (slot.ids, slot.frames, slot.marks) = beside.unwrap_or_default();
         slot.activity.may_be_later = true;
         slot
     }
@@ -88,4 +135,8 @@ impl Slot {
             self.frames.push(frame);
         }
     }
+}
+
+fn unread(error: serde_json::Error) -> String {
+    format!("expected a conversation in the cache: {error}")
 }

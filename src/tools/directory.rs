@@ -12,6 +12,7 @@ use super::failure::Failure;
 use super::source::{Question, SourceError};
 use crate::domain::{Config, Conversation, ConversationId, Time};
 use crate::log::{Directory, DiskLog, Log, Reader};
+use crate::switchboard::paged::Ascending;
 use crate::switchboard::past::NoAnswer;
 use crate::switchboard::port::{Frames, ListAsk, Moment, PastAsk};
 use crate::switchboard::record::Entry;
@@ -61,7 +62,7 @@ impl DirectoryArchive {
                 self.past(&ask, id.as_ref())
             }
             Question::Log { span } => {
-                let frames = Frames { conversation: Arc::from([]), config: Arc::from([]) };
+                let frames = Frames { conversation: Ascending::default(), config: Ascending::default() };
                 self.answered(&PastAsk::Log { span: span.clone() }, &frames)
             }
             Question::Conversations(ask) => self.list(ask),

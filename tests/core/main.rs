@@ -2,6 +2,7 @@
 
 mod command_ids;
 mod configuration;
+mod heavy;
 mod leaving;
 mod pages;
 mod past;

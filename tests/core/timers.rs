@@ -305,6 +305,7 @@ fn timers_fall_due_though_more_wait_than_one_look_takes() {
     site.later(10 * MINUTE).step();
     let open = site.core.conversations().filter(|c| c.closed.is_none()).count();
     assert_eq!(open, 1200 - 512, "a look takes so many, and commands go on in between");
+    site.take();
     assert_eq!(site.core.next_look(), Some(site.now), "it looks again at once");
     site.run();
     assert!(site.core.conversations().all(|c| c.closed.is_some()));

@@ -65,6 +65,22 @@ fn four_kibibytes_fit_and_no_more() {
     assert_eq!((refused.keys, refused.bytes), (2, 4096 + r#""a":1,"#.len()));
 }
 
+/// As many keys as `count` that are deleted, whether they are there or not.
+fn deleted(count: usize) -> Value {
+    Value::Object((0..count).map(|at| (format!("gone{at}"), Value::Null)).collect::<Map<_, _>>())
+}
+
+#[test]
+fn what_one_command_deletes_is_bounded_though_it_leaves_nothing() {
+    held_by_bot(keys(64)).when(bot(), pass_with("agents", "r", deleted(128))).applied();
+    let refused = too_large(held_by_bot(json!({})), pass_with("agents", "r", deleted(129)));
+    assert_eq!((refused.is_patch, refused.keys), (true, 129));
+    let long = |bytes: usize| json!({ "x".repeat(bytes - r#"{"":null}"#.len()): null });
+    held_by_bot(json!({})).when(bot(), pass_with("agents", "r", long(8192))).applied();
+    let refused = too_large(held_by_bot(json!({})), offer_with("agents", "r", long(8193)));
+    assert_eq!((refused.is_patch, refused.bytes), (true, 8193));
+}
+
 #[test]
 fn what_is_too_much_is_refused_with_every_verb_that_carries_it() {
     too_large(held_by_bot(json!({})), pass_with("agents", "r", keys(65)));

@@ -124,7 +124,11 @@ fn each_refusal_has_its_code_and_status() {
         (Refusal::NotOffered, "not_offered", 403),
         (Refusal::ConversationEnding, "conversation_ending", 409),
         (Refusal::InvalidTarget("x".into()), "invalid_target", 409),
-        (Refusal::MetadataTooLarge(MetadataTooLarge { keys: 65, bytes: 9 }), "metadata_too_large", 413),
+        (
+            Refusal::MetadataTooLarge(MetadataTooLarge { is_patch: false, keys: 65, bytes: 9 }),
+            "metadata_too_large",
+            413,
+        ),
         (Refusal::SettingsConflict(vec!["x".into()]), "settings_conflict", 409),
         (Refusal::LogFailed, "log_failed", 500),
     ];

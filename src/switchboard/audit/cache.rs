@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{Audit, Held};
 use crate::domain::ConversationId;
+use crate::domain::conversation::Status;
 use crate::domain::words::CONFIG_ID;
 use crate::log::{Cache, LogError, Place};
 use crate::switchboard::core::ConfigHead;
@@ -24,6 +25,7 @@ impl Audit {
                 self.check_cached_config(&head, through)?;
             } else {
                 same += u64::from(self.check_cached(&id, place, &head, through)?);
+                self.check_parts(cache, &id, through)?;
             }
         }
         let expected = self.held.values().filter(|held| held.last_frame() <= through).count() as u64;
@@ -54,6 +56,20 @@ impl Audit {
         Ok(true)
     }
 
+    /// What is kept of a long conversation beside its state.
+    fn check_parts(&self, cache: &Cache, id: &str, through: u64) -> Result<(), String> {
+        let held = ConversationId::parse(id).ok().and_then(|id| self.held.get(&id));
+        let Some(Held::Whole(slot)) = held.filter(|held| held.last_frame() <= through) else { return Ok(()) };
+        for (part, number, expected) in slot.parts() {
+            let found = cache.part(id, part, number).map_err(|error| error.to_string())?;
+            if found.as_ref() != Some(&expected) {
+                let what = if found.is_some() { "differs" } else { "is missing" };
+                return Err(format!("{part:?} {number} of conversation {id} {what} in the cache"));
+            }
+        }
+        Ok(())
+    }
+
     fn check_cached_config(&self, head: &[u8], through: u64) -> Result<(), String> {
         let cached: ConfigHead =
             serde_json::from_slice(head).map_err(|error| format!("the cached configuration does not read: {error}"))?;
@@ -79,21 +95,21 @@ impl Audit {
 impl Held {
     fn last_frame(&self) -> u64 {
         match self {
-            Held::Open(slot) => slot.frames.last().copied().unwrap_or(0),
+            Held::Whole(slot) => slot.frames.last().copied().unwrap_or(0),
             Held::Closed { last_frame, .. } => *last_frame,
         }
     }
 
     fn place(&self) -> Place {
         match self {
-            Held::Open(_) => Place::Open,
-            Held::Closed { .. } => Place::Closed,
+            Held::Whole(slot) if slot.c.status != Status::Closed => Place::Open,
+            _ => Place::Closed,
         }
     }
 
     fn head(&self) -> Vec<u8> {
         match self {
-            Held::Open(slot) => slot.to_head(),
+            Held::Whole(slot) => slot.to_head(),
             Held::Closed { head, .. } => head.to_vec(),
         }
     }

@@ -76,8 +76,12 @@ struct Known {
 }
 
 enum Held {
-    Open(Box<Slot>),
-    Closed { last_frame: u64, head: Box<[u8]> },
+    /// Open, or of a length that a head alone does not hold.
+    Whole(Box<Slot>),
+    Closed {
+        last_frame: u64,
+        head: Box<[u8]>,
+    },
 }
 
 /// What is wrong, and with which event.
@@ -153,18 +157,20 @@ impl Audit {
 impl Held {
     fn of(slot: Slot) -> Held {
         match slot.c.status {
-            Status::Closed => Held::Closed {
+            Status::Closed if !slot.has_parts() && slot.marks.unkept().is_empty() => Held::Closed {
                 last_frame: slot.frames.last().copied().unwrap_or(0),
                 head: slot.to_head().into_boxed_slice(),
             },
-            Status::Open | Status::Ending => Held::Open(Box::new(slot)),
+            _ => Held::Whole(Box::new(slot)),
         }
     }
 
     fn slot(self) -> Result<Slot, String> {
         match self {
-            Held::Open(slot) => Ok(*slot),
-            Held::Closed { head, .. } => Slot::from_head(&head),
+            Held::Whole(slot) => Ok(*slot),
+            Held::Closed { head, .. } => {
+                Slot::from_head(&head, |part, number| Err(format!("{part:?} {number} of a short conversation")))
+            }
         }
     }
 }

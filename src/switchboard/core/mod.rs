@@ -25,13 +25,22 @@ use super::slot::Slot;
 use crate::domain::conversation::Status;
 use crate::domain::decide::check_caller;
 use crate::domain::{By, Config, Conversation, ConversationId, Name, Refusal, Role, Text, Time};
-use crate::log::Cache;
+use crate::log::{Cache, Part};
 
 pub use put::Kept;
 pub use save::{ConfigHead, Save, Saved};
 
 /// Decisions in one group at the most: more wait in the queue, so that an answer never waits for thousands of others.
 const GROUP_DECISIONS_MAX: usize = 1024;
+/// Decisions in a group beyond which nothing more falls due in it, and beyond which a round rests: whatever there is of
+/// either, a quarter of each group is for commands, and whatever there are of those, half is for the others.
+const GROUP_TIMERS_MAX: usize = GROUP_DECISIONS_MAX / 2;
+const GROUP_ROUND_MAX: usize = GROUP_DECISIONS_MAX * 3 / 4;
+/// Bytes in one group at the most, but for the last thing in it: messages at the limit of their size fill it long before
+/// the others do.
+const GROUP_BYTES_MAX: usize = 8 << 20;
+/// Questions about the past that wait for the log at the most: the disk may take its time.
+const PARKED_MAX: usize = GROUP_DECISIONS_MAX;
 /// Effects in one group at the most: questions and refusals record nothing, and are bounded too.
 const GROUP_EFFECTS_MAX: usize = 8 * GROUP_DECISIONS_MAX;
 
@@ -39,11 +48,18 @@ const GROUP_EFFECTS_MAX: usize = 8 * GROUP_DECISIONS_MAX;
 pub trait Archive: Send {
     /// What was kept of the closed conversation, if anything.
     fn head(&self, id: &ConversationId) -> Result<Option<Vec<u8>>, String>;
+    /// A part of it that is kept beside.
+    fn part(&self, id: &ConversationId, part: Part, number: u64) -> Result<Vec<u8>, String>;
 }
 
 impl Archive for Cache {
     fn head(&self, id: &ConversationId) -> Result<Option<Vec<u8>>, String> {
         self.closed(id.as_str()).map_err(|error| error.to_string())
+    }
+
+    fn part(&self, id: &ConversationId, part: Part, number: u64) -> Result<Vec<u8>, String> {
+        let found = Cache::part(self, id.as_str(), part, number).map_err(|error| error.to_string())?;
+        found.ok_or_else(|| format!("{part:?} {number} of conversation {id} is not in the cache"))
     }
 }
 
@@ -217,11 +233,11 @@ impl Core {
         let now = now.max(self.last_at);
         self.put_waiting_file(now);
         self.run_timers(now);
+        self.continue_round(now);
         while self.has_room() {
             let Some(request) = self.queue.pop() else { break };
             self.serve(request, now);
         }
-        self.continue_round(now);
         self.continue_pages();
         self.continue_saving(now);
         self.show_gauges();
@@ -243,9 +259,10 @@ impl Core {
 
     /// Whether there is more to do at once.
     pub fn has_work(&self) -> bool {
-        let goes_round = self.round.is_some() && !self.is_storage_full() && !self.is_stopping;
-        let waits = !self.queue.is_empty() || !self.pages.is_empty() || goes_round;
-        (waits && self.has_room()) || self.saving.has_work()
+        (!self.queue.is_empty() && self.has_room())
+            || (!self.pages.is_empty() && self.has_room_for_page())
+            || self.goes_round()
+            || self.saving.has_work()
     }
 
     /// Whether nothing waits and nothing is on its way to disk.
@@ -264,7 +281,7 @@ impl Core {
 
     /// When something falls due, where timers run.
     pub fn next_look(&self) -> Option<Time> {
-        if self.timers_rest() || !self.has_room() {
+        if self.timers_rest() || !self.has_room_below(GROUP_TIMERS_MAX) {
             return None;
         }
         self.timers.peek().map(|Reverse((at, _))| *at)
@@ -286,8 +303,14 @@ impl Core {
     }
 
     fn has_room(&self) -> bool {
-        self.group.drafts.len() < GROUP_DECISIONS_MAX
+        self.has_room_below(GROUP_DECISIONS_MAX) && self.parked.len() < PARKED_MAX
+    }
+
+    /// Whether the group has room, and fewer decisions than that.
+    fn has_room_below(&self, decisions: usize) -> bool {
+        self.group.drafts.len() < decisions
             && self.group.effects.len() < GROUP_EFFECTS_MAX
+            && self.group.bytes < GROUP_BYTES_MAX
             && !self.saving.is_waiting()
     }
 
@@ -361,14 +384,13 @@ impl Core {
                 PastAsk::Conversation { id, .. } | PastAsk::History { id: Some(id), .. } => {
                     // It may have left memory while the question waited.
                     let _ = self.load(id);
-                    self.slots.get(id).map(|slot| slot.frames.as_slice())
+                    self.slots.get(id).map(|slot| slot.frames.snapshot())
                 }
-                PastAsk::Config { .. } | PastAsk::History { id: None, .. } => Some(self.config.frames.as_slice()),
-                PastAsk::Log { .. } => None,
+                PastAsk::Config { .. } | PastAsk::History { id: None, .. } | PastAsk::Log { .. } => None,
             };
             let frames = Frames {
-                conversation: frames.unwrap_or_default().into(),
-                config: self.config.frames.as_slice().into(),
+                conversation: frames.unwrap_or_default(),
+                config: self.config.frames.iter().copied().collect(),
             };
             self.group.push(Effect::Read(Box::new(ReadJob { by, reply, read: Read::Past(ask, frames) })));
         }
@@ -380,7 +402,7 @@ impl Core {
             return Ok(());
         }
         if let Some(head) = self.archive.head(id)? {
-            let slot = Slot::from_head(&head)?;
+            let slot = Slot::from_head(&head, |part, number| self.archive.part(id, part, number))?;
             self.adopt(slot);
         }
         Ok(())

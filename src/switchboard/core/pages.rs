@@ -4,7 +4,7 @@
 
 use std::ops::Bound;
 
-use super::Core;
+use super::{Core, GROUP_BYTES_MAX, GROUP_EFFECTS_MAX};
 use crate::domain::conversation::Status;
 use crate::domain::decide::check_caller;
 use crate::domain::{By, Conversation, Refusal, Text};
@@ -57,6 +57,11 @@ impl Core {
         self.pages_out > 0 || !self.pages.is_empty()
     }
 
+    /// A page records nothing, so a group that is full of commands takes it all the same: no flood of them keeps it back.
+    pub(super) fn has_room_for_page(&self) -> bool {
+        self.group.effects.len() < GROUP_EFFECTS_MAX + PAGES_MAX && self.group.bytes < 2 * GROUP_BYTES_MAX
+    }
+
     fn look_for_closed(&mut self, mut job: ListJob) {
         job.evictions = self.evictions;
         job.closed.clear();
@@ -72,7 +77,7 @@ impl Core {
 
     /// Goes on with the page whose turn it is.
     pub(super) fn continue_pages(&mut self) {
-        if !self.has_room() {
+        if !self.has_room_for_page() {
             return;
         }
         let Some(job) = self.pages.pop_front() else { return };

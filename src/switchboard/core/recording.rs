@@ -55,6 +55,7 @@ impl Core {
             slot.ids.session_began(session, closed_at, cause.at);
         }
         self.next_seq += events.len() as u64;
+        slot.marks.pass(&slot.c, self.next_seq);
         self.last_at = cause.at;
         self.count(id, status);
         self.remember(id, events, cause, seq);
@@ -82,6 +83,7 @@ impl Core {
     pub(super) fn note(&mut self, id: &ConversationId, note: &Note, now: Time) {
         let Some(slot) = self.slots.get_mut(id) else { return };
         slot.c.note(note);
+        slot.marks.pass(&slot.c, self.next_seq);
         let version = slot.c.version;
         self.last_at = now;
         let (line, personal) = record::note_line(self.next_seq, now, id, note);
@@ -103,6 +105,7 @@ impl Core {
     ) {
         let conversation = log_name(id);
         let salt = (!personal.is_empty()).then(|| self.secret.salt(first_seq, at.0, &conversation));
+        self.group.bytes += line.len();
         self.group.drafts.push(Draft { conversation, version, first_seq, events, at: at.0, line, personal, salt });
         self.group.owners.push(id.cloned());
     }

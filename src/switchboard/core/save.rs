@@ -11,7 +11,7 @@ use super::put::{Kept, PutDecided};
 use crate::domain::conversation::Status;
 use crate::domain::words::CONFIG_ID;
 use crate::domain::{ConversationId, Text, Time};
-use crate::log::Place;
+use crate::log::{Part, Place};
 use crate::switchboard::slot::Slot;
 
 /// A round begins when so many conversations changed …
@@ -30,6 +30,8 @@ const PUT_OFF_MAX: u32 = 8;
 pub struct Save {
     /// Each conversation, where it belongs, and its state.
     pub states: Vec<(Text, Place, Vec<u8>)>,
+    /// Parts of conversations that are kept once, each with its number.
+    pub parts: Vec<(Text, Part, u64, Vec<u8>)>,
     /// The frame up to which the cache holds everything afterwards.
     pub through: u64,
 }
@@ -167,7 +169,8 @@ impl Core {
     pub(super) fn continue_saving(&mut self, now: Time) {
         if self.saving.round.is_none() && !self.saving.is_being_kept && self.is_time_to_save(now) {
             let todo = std::mem::take(&mut self.saving.changed);
-            let save = Save { states: Vec::with_capacity(todo.len()), through: self.durable_frame };
+            let states = Vec::with_capacity(todo.len());
+            let save = Save { states, parts: Vec::new(), through: self.durable_frame };
             self.saving.round = Some(Round { todo, save, ..Round::default() });
         }
         let Some(mut round) = self.saving.round.take() else { return };
@@ -181,8 +184,7 @@ impl Core {
                 round.restless.push(id);
                 continue;
             }
-            slot.is_dirty = false;
-            round.save.states.push((id.text(), place(slot), slot.to_head()));
+            round.save.take(slot);
             self.saving.unchanged.push(id);
         }
         if round.todo.is_empty() && !round.restless.is_empty() {
@@ -204,8 +206,16 @@ impl Core {
     }
 }
 
-fn place(slot: &Slot) -> Place {
-    if slot.c.status == Status::Closed { Place::Closed } else { Place::Open }
+impl Save {
+    /// Adds a conversation as it is now.
+    pub fn take(&mut self, slot: &mut Slot) {
+        let place = if slot.c.status == Status::Closed { Place::Closed } else { Place::Open };
+        let id = slot.c.id.text();
+        let parts = slot.parts_to_keep().into_iter();
+        self.parts.extend(parts.map(|(part, number, bytes)| (id.clone(), part, number, bytes)));
+        self.states.push((id, place, slot.to_head()));
+        slot.is_dirty = false;
+    }
 }
 
 impl Kept {

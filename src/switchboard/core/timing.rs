@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::ops::Bound;
 
-use super::Core;
+use super::{Core, GROUP_ROUND_MAX, GROUP_TIMERS_MAX};
 use crate::domain::command::Due;
 use crate::domain::decide::is_orphaned;
 use crate::domain::timers::next_due;
@@ -13,7 +13,7 @@ use crate::domain::{ConversationId, Time};
 const ROUND_CONVERSATIONS_MAX: usize = 1024;
 /// Looks beyond twice the conversations that are not worth a clearing.
 const LOOKS_SPARE: usize = 4096;
-/// Timers that fall due in one go.
+/// Timers looked at in one go: most of them may have been put off.
 const TIMERS_MAX: usize = 512;
 
 impl Core {
@@ -24,7 +24,7 @@ impl Core {
         }
         for _ in 0..TIMERS_MAX {
             let is_due = self.timers.peek().is_some_and(|Reverse((at, _))| *at <= now);
-            if !is_due || !self.has_room() {
+            if !is_due || !self.has_room_below(GROUP_TIMERS_MAX) {
                 return;
             }
             let Some(Reverse((at, id))) = self.timers.pop() else { return };
@@ -78,11 +78,10 @@ impl Core {
 
     /// Goes on with the round, a bounded step at a time.
     pub(super) fn continue_round(&mut self, now: Time) {
-        let Some(after) = self.round.take() else { return };
-        if self.is_storage_full() || self.is_stopping || !self.has_room() {
-            self.round = Some(after);
+        if !self.goes_round() {
             return;
         }
+        let Some(after) = self.round.take() else { return };
         let from = after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
         let ids: Vec<ConversationId> = self
             .order
@@ -92,7 +91,7 @@ impl Core {
             .collect();
         let mut reached = None;
         for id in &ids {
-            if !self.has_room() {
+            if !self.has_room_below(GROUP_ROUND_MAX) {
                 break;
             }
             if self.slots.get(id).is_some_and(|slot| is_orphaned(&slot.c, &self.config.config)) {
@@ -105,6 +104,12 @@ impl Core {
         if !is_over {
             self.round = Some(reached.or(after));
         }
+    }
+
+    /// Whether the round goes on, and this group has room for it.
+    pub(super) fn goes_round(&self) -> bool {
+        let rests = self.is_storage_full() || self.is_stopping;
+        self.round.is_some() && !rests && self.has_room_below(GROUP_ROUND_MAX)
     }
 
     pub(super) fn is_storage_full(&self) -> bool {
