@@ -164,6 +164,9 @@ impl Directory {
             });
         }
         let broken = |what: &str| LogError::MetadataBroken(file.clone(), what.into());
+        if metadata.checksum.as_ref().is_some_and(|checksum| *checksum != metadata.expected_checksum()) {
+            return Err(broken("its checksum does not match: the file was changed"));
+        }
         let key = unhex(metadata.key.as_bytes()).ok_or_else(|| broken("key: expected 64 hex digits"))?;
         let log_id = Uuid::parse_str(&metadata.log_id).map_err(|_| broken("log_id: expected a UUID"))?;
         let path = fs::canonicalize(path).map_err(|e| LogError::io("find", path, e))?;
@@ -178,11 +181,22 @@ struct Metadata {
     log_id: String,
     segment_size: u64,
     key: String,
+    /// Of the other fields: another id or key would be as good as this one, and not be noticed. Older directories have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    checksum: Option<String>,
 }
 
 impl Metadata {
     fn of(log_id: Uuid, key: &[u8; 32]) -> Self {
-        Self { format: FORMAT, log_id: log_id.to_string(), segment_size: SEGMENT_BYTES, key: hex(key) }
+        let (log_id, key) = (log_id.to_string(), hex(key));
+        let mut metadata = Self { format: FORMAT, log_id, segment_size: SEGMENT_BYTES, key, checksum: None };
+        metadata.checksum = Some(metadata.expected_checksum());
+        metadata
+    }
+
+    fn expected_checksum(&self) -> String {
+        let fields = format!("{} {} {} {}", self.format, self.log_id, self.segment_size, self.key);
+        hex(&crc32fast::hash(fields.as_bytes()).to_be_bytes())
     }
 
     /// Reads the format first: what else another format says is not ours to judge.

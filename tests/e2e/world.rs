@@ -73,6 +73,8 @@ pub struct World {
     directory: TempDir,
     service: Option<Child>,
     arguments: Vec<String>,
+    /// What the service is started by, if not by itself: it has to become it.
+    pub wrapper: Vec<String>,
     asked: AtomicU64,
 }
 
@@ -84,15 +86,21 @@ impl World {
 
     /// With a configuration, and more arguments for `serve`.
     pub async fn with(config: &str, arguments: &[&str]) -> World {
+        let mut world = World::idle(config, arguments).await;
+        world.start().await;
+        world
+    }
+
+    /// With a service that has yet to be started.
+    pub async fn idle(config: &str, arguments: &[&str]) -> World {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("switchboard.toml"), config).unwrap();
         let server = Server::start(directory.path()).await;
         let wire = Wire::new("switchboard");
         let client = listen(&server.url, &wire).await;
         let arguments = arguments.iter().map(|argument| argument.to_string()).collect();
-        let mut world = World { server, wire, client, directory, service: None, arguments, asked: AtomicU64::new(0) };
-        world.start().await;
-        world
+        let (service, wrapper, asked) = (None, Vec::new(), AtomicU64::new(0));
+        World { server, wire, client, directory, service, arguments, wrapper, asked }
     }
 
     /// Starts the service on its directory, and waits until it hears.
@@ -122,7 +130,9 @@ impl World {
 
     /// The program with these arguments, and nothing of the environment's meant for it.
     pub fn program(&self, arguments: &[&str]) -> Command {
-        let mut program = Command::new(env!("CARGO_BIN_EXE_switchboard"));
+        let mut words = self.wrapper.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_switchboard")]);
+        let mut program = Command::new(words.next().expect("a program"));
+        program.args(words);
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SWITCHBOARD_")) {
             program.env_remove(name);
         }
@@ -249,9 +259,14 @@ impl World {
         exit(&mut self.service.take().expect("the service runs")).await
     }
 
+    /// The service's process.
+    pub fn process(&self) -> u32 {
+        self.service.as_ref().expect("the service runs").id()
+    }
+
     /// Sends the service a signal.
     pub fn signal(&self, name: &str) {
-        signal(self.service.as_ref().expect("the service runs").id(), name);
+        signal(self.process(), name);
     }
 
     /// Hears on a new connection, after the server was started again.

@@ -1,0 +1,200 @@
+//! Bits turn in any file of a data directory: what is served afterwards is right, or the directory is refused, with words.
+//!
+//! `SWITCHBOARD_TEST_FLIPS` says how many places of each large file are tried.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use switchboard::log::{Cache, Directory, DiskLog, Log};
+use switchboard::switchboard::core::Restored;
+use switchboard::switchboard::restore::restore;
+use switchboard::tools::export::{ExportOptions, export};
+use tempfile::TempDir;
+
+use super::story;
+
+/// Places of a large file.
+const FLIPS: usize = 30;
+
+/// Everything that a start shows: whose the log is, each state, and how the log goes on.
+#[derive(Debug, PartialEq)]
+struct Shown {
+    identity: (String, [u8; 32]),
+    states: BTreeMap<String, Vec<u8>>,
+    head: String,
+}
+
+/// What a start comes to, as the service starts.
+fn start(data: &Path) -> Result<Shown, String> {
+    let directory = Arc::new(Directory::open_or_create(data).map_err(|error| error.to_string())?);
+    let identity = (directory.log_id().to_string(), *directory.key());
+    let log = DiskLog::open(directory.clone()).map_err(|error| error.to_string())?;
+    let reader = log.reader();
+    let (cache, through) = Cache::open(directory, &reader).map_err(|error| error.to_string())?;
+    let (cache, restored) = match restore(&reader, &cache, through, |_| {}) {
+        Ok(restored) => (cache, restored),
+        Err(_) => {
+            let cache = cache.start_over().map_err(|error| error.to_string())?;
+            let restored = restore(&reader, &cache, None, |_| {})?;
+            (cache, restored)
+        }
+    };
+    let head = format!("{:?} {:?} {:?}", reader.head(), restored.config.config, restored.next_seq);
+    Ok(Shown { identity, states: states(&cache, &restored)?, head })
+}
+
+/// The states in memory, and those that are read when they are asked for: a fault of these is told then.
+fn states(cache: &Cache, restored: &Restored) -> Result<BTreeMap<String, Vec<u8>>, String> {
+    let mut states = BTreeMap::new();
+    for found in cache.closed_after(None, usize::MAX) {
+        let (id, head) = found.map_err(|error| error.to_string())?;
+        states.insert(id, head);
+    }
+    states.extend(restored.slots.iter().map(|slot| (slot.c.id.to_string(), slot.to_head())));
+    Ok(states)
+}
+
+fn exported(data: &Path) -> (String, Result<(), String>) {
+    let mut out = Vec::new();
+    let options = ExportOptions { data: data.to_owned(), redact: Vec::new() };
+    let done = export(&options, &mut out).map_err(|failure| failure.to_string());
+    (String::from_utf8(out).unwrap(), done)
+}
+
+/// A directory, and what it shows while it is whole.
+struct Whole {
+    place: TempDir,
+    shown: Shown,
+    text: String,
+}
+
+impl Whole {
+    fn new() -> Whole {
+        let place = tempfile::tempdir().unwrap();
+        let data = place.path().join("data");
+        story::play(&data);
+        let copy = place.path().join("copy");
+        copy_folder(&data, &copy);
+        let (shown, (text, done)) = (start(&copy).unwrap(), exported(&data));
+        done.unwrap();
+        assert!(shown.states.len() >= story::CONVERSATIONS.len());
+        fs::remove_dir_all(copy).unwrap();
+        fs::remove_file(data.join("reserve")).unwrap();
+        Whole { place, shown, text }
+    }
+
+    fn files(&self, folder: &str) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.place.path().join("data").join(folder)).unwrap();
+        let mut files: Vec<PathBuf> =
+            entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file()).collect();
+        files.sort();
+        files
+    }
+
+    /// Turns one bit after the other, each in a copy of its own.
+    fn turn(&self, file: &Path, places: impl Iterator<Item = usize>) -> Told {
+        let data = self.place.path().join("data");
+        let name = file.strip_prefix(&data).unwrap();
+        let bytes = fs::read(file).unwrap();
+        let mut told = Told::default();
+        for place in places {
+            let copy = self.place.path().join("copy");
+            copy_folder(&data, &copy);
+            let mut turned = bytes.clone();
+            turned[place] ^= 1 << (place % 8);
+            fs::write(copy.join(name), turned).unwrap();
+            let what = format!("a bit of {} at {place}", name.display());
+            let (text, done) = exported(&copy);
+            match &done {
+                Ok(()) => assert!(text == self.text, "{what}: the export differs, and nobody says so"),
+                Err(words) => {
+                    assert!(!words.is_empty() && self.text.starts_with(whole_lines(&text)), "{what}: {words}")
+                }
+            }
+            match start(&copy) {
+                Ok(shown) => assert_eq!(shown, self.shown, "{what}: something else is served, and nobody says so"),
+                Err(words) => {
+                    assert!(words.contains("copy") || words.contains("frame"), "{what}: {words} names no place");
+                    told.refused += 1;
+                }
+            }
+            told.turned += 1;
+            told.faults += usize::from(done.is_err());
+            fs::remove_dir_all(copy).unwrap();
+        }
+        told
+    }
+}
+
+/// How often something was turned, and what came of it.
+#[derive(Debug, Default)]
+struct Told {
+    turned: usize,
+    refused: usize,
+    faults: usize,
+}
+
+fn whole_lines(text: &str) -> &str {
+    &text[..text.rfind('\n').map_or(0, |end| end + 1)]
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        match entry.path().is_dir() {
+            true => copy_folder(&entry.path(), &target),
+            false => drop(fs::copy(entry.path(), target).unwrap()),
+        }
+    }
+}
+
+/// Places where something stands, spread over the file.
+fn places(file: &Path) -> Vec<usize> {
+    let bytes = fs::read(file).unwrap();
+    let written: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] != 0).collect();
+    let wanted = std::env::var("SWITCHBOARD_TEST_FLIPS").map_or(FLIPS, |text| text.parse().expect("a number"));
+    let step = (written.len() / wanted.max(1)).max(1);
+    written.into_iter().step_by(step).collect()
+}
+
+#[test]
+fn a_bit_that_turns_in_a_small_file_is_refused_or_does_no_harm() {
+    let whole = Whole::new();
+    let files = whole.files("");
+    assert_eq!(files.len(), 3, "{files:?}");
+    for file in files {
+        let told = whole.turn(&file, places(&file).into_iter());
+        assert!(told.turned >= FLIPS / 2, "{told:?}");
+        let is_cache = file.ends_with("cache.json");
+        assert_eq!(
+            told.refused > 0,
+            !is_cache,
+            "{} {told:?}: the cache is built again, the others are not",
+            file.display()
+        );
+    }
+}
+
+#[test]
+fn a_bit_that_turns_in_the_log_is_refused_with_its_place_or_does_no_harm() {
+    let whole = Whole::new();
+    for file in whole.files("log") {
+        let told = whole.turn(&file, places(&file).into_iter());
+        if file.ends_with("db") {
+            assert!(told.faults >= told.turned / 4, "{told:?}: most of the file is the log");
+        }
+    }
+}
+
+#[test]
+fn a_bit_that_turns_in_the_cache_does_no_harm() {
+    let whole = Whole::new();
+    for file in whole.files("cache") {
+        let told = whole.turn(&file, places(&file).into_iter());
+        assert_eq!(told.faults, 0, "an export needs no cache: {told:?}");
+    }
+}

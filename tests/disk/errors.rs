@@ -1,0 +1,99 @@
+//! A disk that fails: the service says so and ends, and whatever it answered is there at the next start.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::world::{USUAL, World};
+
+/// Makes system calls of a process fail from now on; gone with the process.
+struct Failing(Child);
+
+impl Failing {
+    /// None where nobody may look into processes, which is said.
+    fn new(process: u32, call: &str) -> Option<Failing> {
+        let inject = format!("inject={call}:error=EIO");
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-e", &format!("trace={call}"), "-e", &inject, "-p", &process.to_string()]);
+        let mut strace = match strace.stdout(Stdio::null()).stderr(Stdio::piped()).spawn() {
+            Ok(strace) => strace,
+            Err(error) => {
+                eprintln!("left out: strace does not run ({error})");
+                return None;
+            }
+        };
+        let mut said = BufReader::new(strace.stderr.take().unwrap());
+        let mut line = String::new();
+        said.read_line(&mut line).unwrap();
+        if !line.contains("attached") {
+            eprintln!("left out: strace may not look into the service ({})", line.trim());
+            let _ = strace.wait();
+            return None;
+        }
+        // Whoever writes to a pipe that nobody reads waits for ever.
+        std::thread::spawn(move || said.lines().for_each(drop));
+        Some(Failing(strace))
+    }
+}
+
+impl Drop for Failing {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Asks for as much as it takes until the service is gone; how many were carried out, by their answers.
+async fn until_gone(world: &World) -> usize {
+    let mut applied = 0;
+    for at in 0..200 {
+        let subject = format!("switchboard.channel.web.start.f{at}");
+        let wait = Duration::from_secs(3);
+        let answer = world.send(&subject, async_nats::HeaderMap::new(), Vec::new(), wait).await;
+        let Some(answer) = answer else { return applied };
+        let answer = answer.json();
+        if answer["error"]["code"] == "log_failed" || answer.is_null() {
+            return applied;
+        }
+        assert_eq!(answer["outcome"], "applied", "{answer}");
+        applied += 1;
+    }
+    panic!("two hundred commands were carried out on a disk that fails:\n{}", world.log());
+}
+
+async fn a_disk_that_fails_at(call: &str) {
+    let mut world = World::with(USUAL, &[]).await;
+    for at in 0..5 {
+        world.begin(&format!("c{at}"), "bot").await;
+    }
+    let Some(failing) = Failing::new(world.process(), call) else { return };
+    let applied = until_gone(&world).await;
+    let status = world.gone().await;
+    drop(failing);
+    assert_eq!(status.code(), Some(1), "{}", world.log());
+    assert!(world.log().contains("the log could not be written"), "{}", world.log());
+    world.start().await;
+    let log = world.log_events().await;
+    let began = |id: &str| log.iter().any(|event| event["subject"] == id && event["data"]["version"] == 1);
+    assert!((0..5).all(|at| began(&format!("c{at}"))));
+    assert!((0..applied).all(|at| began(&format!("f{at}"))), "what was answered is there");
+    assert_eq!(world.ask("channel.web.start.after", json!({})).await.heard.json()["outcome"], "applied");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_failed_fsync_ends_the_service_and_nothing_that_was_answered_is_lost() {
+    a_disk_that_fails_at("fdatasync").await;
+}
+
+#[tokio::test]
+async fn a_failed_write_ends_the_service_and_nothing_that_was_answered_is_lost() {
+    a_disk_that_fails_at("pwrite64").await;
+}
+
+#[tokio::test]
+async fn a_failed_handing_over_to_the_disk_ends_the_service_and_nothing_that_was_answered_is_lost() {
+    a_disk_that_fails_at("sync_file_range").await;
+}
