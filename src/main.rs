@@ -4,12 +4,16 @@ use std::process::ExitCode;
 
 use switchboard::cli::{self, Command, ServeOptions};
 use switchboard::edge::Credentials;
+use switchboard::edge::parting::{self, Parting};
 use switchboard::tools::failure::Failure;
 use switchboard::tools::nats::Login;
 use switchboard::tools::values::TextOrJson;
 use switchboard::tools::{export, import, list, operator, replay, screen, show, verify};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 fn main() -> ExitCode {
     let command = match cli::parse(std::env::args_os(), &|name| std::env::var(name).ok()) {
@@ -92,10 +96,12 @@ fn start_diagnostics(command: &Command) -> Result<(), Failure> {
         })?,
         None => EnvFilter::new(level),
     };
-    let diagnostics = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
-    match format {
-        TextOrJson::Text => diagnostics.with_ansi(screen::stderr_colours()).init(),
-        TextOrJson::Json => diagnostics.json().flatten_event(true).init(),
-    }
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let lines = match format {
+        TextOrJson::Text => lines.with_ansi(screen::stderr_colours()).boxed(),
+        TextOrJson::Json => lines.json().flatten_event(true).boxed(),
+    };
+    let parting = Parting.with_filter(filter_fn(parting::is_of_interest));
+    tracing_subscriber::registry().with(lines.with_filter(filter)).with(parting).init();
     Ok(())
 }

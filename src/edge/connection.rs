@@ -5,6 +5,10 @@
 //! whole: its tasks run on a runtime of its own, the library's first attempt to reconnect is put
 //! off for ever, and when the owner hears of the loss it ends the runtime and makes a new
 //! connection. A runtime of its own also keeps the socket busy while the rest of the service works.
+//!
+//! Requests come in on one connection, and everything else goes over another: the library writes nothing as long as
+//! there is something to read, so that on one connection a flood of requests would let no answer leave. And a
+//! message that it cannot read, which any caller may send, costs it the connection: answers are not to be lost with it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,22 +16,28 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use async_nats::{Client, ConnectOptions, Event, ServerAddr, Subject};
+use futures_util::StreamExt;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::publisher::Link;
 use super::stats::Stats;
 use super::streams::Acks;
-use super::{EdgeError, Options};
+use super::{EdgeError, Options, parting};
 
-/// Messages that may wait to be read, of each subscription: more are lost, so it is well beyond the queue.
-const SUBSCRIPTION_MESSAGES: usize = 64 * 1024;
-/// Publishes that may wait for the socket.
-const CLIENT_MESSAGES: usize = 8 * 1024;
+/// Messages that may wait to be taken, of each subscription: more than the shortest requests of one reading of the
+/// socket ([`super::intake`]); what found no room would be lost.
+const SUBSCRIPTION_MESSAGES: usize = 256 * 1024;
+/// Publishes that may wait for the socket: who is served next is decided in the queue, and not to wait here.
+const CLIENT_MESSAGES: usize = 1024;
 /// How often the server is asked whether it is there; it is given up after three.
 const PING_EVERY: Duration = Duration::from_secs(5);
 /// How long a connection may take to be made.
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
+/// How long the server has to send something back.
+const ROUND_TRIP_WAIT: Duration = Duration::from_secs(5);
 /// How long nothing more is said of attempts that fail.
 const QUIET: Duration = Duration::from_secs(30);
 /// The first pause between two attempts.
@@ -51,12 +61,21 @@ pub enum Credentials {
     Token(String),
 }
 
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Events, answers, streams: whatever the service says, and what it hears about that.
+    Publishing,
+    /// Requests, and nothing else.
+    Requests,
+}
+
 /// A live connection.
 pub struct Connection {
     /// To publish and subscribe with.
     pub client: Client,
     lost: watch::Receiver<bool>,
-    _tasks: Tasks,
+    tasks: Tasks,
 }
 
 /// The runtime on which a connection's tasks live; they end with it, without anybody waiting for them.
@@ -68,9 +87,12 @@ impl Tasks {
         runtime.map(|runtime| Tasks(Some(runtime))).map_err(EdgeError::Thread)
     }
 
+    fn runtime(&self) -> &Runtime {
+        self.0.as_ref().expect("it is there until it is dropped")
+    }
+
     async fn run<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> Result<T, EdgeError> {
-        let runtime = self.0.as_ref().expect("it is there until it is dropped");
-        runtime.spawn(task).await.map_err(|panicked| EdgeError::Connect(Box::new(panicked)))
+        self.runtime().spawn(task).await.map_err(|panicked| EdgeError::Connect(Box::new(panicked)))
     }
 }
 
@@ -84,15 +106,20 @@ impl Drop for Tasks {
 
 impl Connection {
     /// Connects to one of the servers; tries until it succeeds, or the server refuses the first credentials.
-    pub async fn make(options: &Options, stats: &Arc<Stats>, is_first: bool) -> Result<Connection, EdgeError> {
+    pub async fn make(
+        options: &Options,
+        purpose: Purpose,
+        stats: &Arc<Stats>,
+        is_first: bool,
+    ) -> Result<Connection, EdgeError> {
         let mut pause = PAUSE_MIN;
         let mut quiet_until = Instant::now();
         loop {
             for url in &options.urls {
-                match connect(url, options, stats).await {
+                match connect(url, options, purpose, stats).await {
                     Ok(connection) => {
                         stats.connections.increment(1);
-                        tracing::info!(server = %shown(url), "connected to NATS");
+                        tracing::info!(server = %shown(url), ?purpose, "connected to NATS");
                         return Ok(connection);
                     }
                     Err(error) if is_first && error.is_final() => return Err(error),
@@ -110,10 +137,28 @@ impl Connection {
         }
     }
 
+    /// Runs a task on the thread of this connection, between its readings and writings; it ends with it.
+    pub fn run_beside(&self, tasks: &mut JoinSet<()>, task: impl Future<Output = ()> + Send + 'static) {
+        tasks.spawn_on(task, self.tasks.runtime().handle());
+    }
+
+    /// Returns when the server has done everything asked of it on this connection before.
+    pub async fn round_trip(&self, inbox: Subject) -> Result<(), async_nats::Error> {
+        let mut back = self.client.subscribe(inbox.clone()).await?;
+        self.client.publish(inbox, "".into()).await?;
+        timeout(ROUND_TRIP_WAIT, back.next()).await?.ok_or("the connection is lost")?;
+        Ok(())
+    }
+
     /// Waits until the connection is lost.
     pub async fn lost(&self) {
         let mut lost = self.lost.clone();
         let _ = lost.wait_for(|lost| *lost).await;
+    }
+
+    /// Turns true when the connection is lost, and all that had come is with its subscribers.
+    pub fn losing(&self) -> watch::Receiver<bool> {
+        self.lost.clone()
     }
 
     /// A link for the publisher, with inboxes of its own to hear its fences, and acknowledgements of streams.
@@ -138,7 +183,12 @@ pub fn new_inbox(inbox_prefix: &str) -> Subject {
     Subject::from(format!("{inbox_prefix}.{}", uuid::Uuid::new_v4().simple()))
 }
 
-async fn connect(url: &ServerAddr, options: &Options, stats: &Arc<Stats>) -> Result<Connection, EdgeError> {
+async fn connect(
+    url: &ServerAddr,
+    options: &Options,
+    purpose: Purpose,
+    stats: &Arc<Stats>,
+) -> Result<Connection, EdgeError> {
     let tasks = Tasks::new()?;
     let (tell_lost, lost) = watch::channel(false);
     let connect_options = credentials(&options.credentials)
@@ -151,11 +201,11 @@ async fn connect(url: &ServerAddr, options: &Options, stats: &Arc<Stats>) -> Res
         .ignore_discovered_servers()
         .custom_inbox_prefix(options.inbox_prefix())
         .reconnect_delay_callback(end_at_second_call(tell_lost))
-        .event_callback(told_of(stats.clone()));
+        .event_callback(told_of(purpose, stats.clone()));
     let url = url.clone();
     let connected = tasks.run(async move { connect_options.connect(url).await }).await?;
     let client = connected.map_err(|error| EdgeError::Connect(Box::new(error)))?;
-    Ok(Connection { client, lost, _tasks: tasks })
+    Ok(Connection { client, lost, tasks })
 }
 
 /// The library asks for a delay before each attempt to connect: first when the connection is
@@ -171,18 +221,32 @@ fn end_at_second_call(tell_lost: watch::Sender<bool>) -> impl Fn(usize) -> Durat
     }
 }
 
-fn told_of(stats: Arc<Stats>) -> impl Fn(Event) -> std::future::Ready<()> + Send + Sync {
+fn told_of(purpose: Purpose, stats: Arc<Stats>) -> impl Fn(Event) -> std::future::Ready<()> + Send + Sync {
     move |event| {
         match event {
-            Event::SlowConsumer(_) => stats.dropped_requests.increment(1),
+            Event::SlowConsumer(_) => stats.dropped_requests.increment(),
             Event::ServerError(error) => {
                 tracing::warn!(%error, "the NATS server complains: check this user's permissions")
             }
             Event::LameDuckMode => tracing::warn!("the NATS server is about to stop"),
-            Event::Disconnected => tracing::warn!("the connection to NATS is lost"),
+            Event::Disconnected => tell_lost(purpose, parting::why(), &stats),
             _ => {}
         }
         std::future::ready(())
+    }
+}
+
+fn tell_lost(purpose: Purpose, why: Option<String>, stats: &Stats) {
+    let why = why.unwrap_or_else(|| "the server ended it, or does not answer".into());
+    if parting::is_unreadable(&why) {
+        stats.unreadable.increment(1);
+        tracing::warn!(
+            ?purpose,
+            why,
+            "the connection to NATS is lost to a message that cannot be read: its sender breaks the protocol; requests that were not taken yet stay unanswered"
+        );
+    } else {
+        tracing::warn!(?purpose, why, "the connection to NATS is lost");
     }
 }
 

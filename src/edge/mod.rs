@@ -1,6 +1,6 @@
 //! The edge: NATS in and out, health and metrics over HTTP.
 //!
-//! Requests come in by [`service`], which checks their form ([`requests`], [`subjects`]) and hands
+//! Requests come in by [`intake`], which checks their form ([`requests`], [`subjects`]) and hands
 //! them to the switchboard; what it hands out leaves by [`publisher`], in its order. Nothing is
 //! answered or published here of its own accord, except that a request is malformed or that there
 //! is no room for it.
@@ -11,8 +11,11 @@ mod covering;
 mod discovery;
 mod fields;
 mod http;
+mod intake;
 mod message;
+pub mod parting;
 mod publisher;
+mod refusals;
 pub mod requests;
 mod service;
 mod stats;

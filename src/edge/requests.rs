@@ -49,10 +49,7 @@ pub struct Headers<'a> {
 
 /// Reads a request that came to `endpoint`; `tail` is what stands below its token.
 pub fn parse(endpoint: Endpoint, tail: &str, headers: Headers<'_>, body: &[u8]) -> Result<Request, Refusal> {
-    let bytes_max = if endpoint == Endpoint::Config { CONFIG_BYTES_MAX } else { BODY_BYTES_MAX };
-    if body.len() > bytes_max {
-        return Err(Refusal::TooLarge { bytes_max, bytes: body.len() });
-    }
+    check_size(endpoint, body.len())?;
     let route = subjects::parse(endpoint, tail)?;
     let fields = Fields::parse(body)?;
     match route {
@@ -69,6 +66,12 @@ pub fn parse(endpoint: Endpoint, tail: &str, headers: Headers<'_>, body: &[u8]) 
         Route::QueryLog => Ok(query(Ask::Past(PastAsk::Log { span: span(fields)? }))),
         Route::QueryConfig => query_config(fields),
     }
+}
+
+/// Whether a body of so many bytes may come to `endpoint`.
+pub fn check_size(endpoint: Endpoint, bytes: usize) -> Result<(), Refusal> {
+    let bytes_max = if endpoint == Endpoint::Config { CONFIG_BYTES_MAX } else { BODY_BYTES_MAX };
+    if bytes > bytes_max { Err(Refusal::TooLarge { bytes_max, bytes }) } else { Ok(()) }
 }
 
 fn role_of(endpoint: Endpoint) -> Role {

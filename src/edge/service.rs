@@ -1,40 +1,35 @@
-//! The service on NATS: takes requests, hands them to the switchboard, and stops in good order.
+//! The service on NATS: connects, has requests taken in, and stops in good order.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{Client, HeaderMap, HeaderName, Message, Subject, Subscriber};
-use futures_util::StreamExt;
+use async_nats::{Client, Subject};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval_at, timeout};
 
-use super::connection::{Connection, new_inbox};
-use super::discovery::{Identity, QUEUE_GROUP, Verb};
+use super::connection::{Connection, Purpose};
+use super::discovery::Identity;
 use super::http::{Readiness, Reason};
-use super::message::error_headers;
+use super::intake::{self, Intake, Stopping};
 use super::publisher::Turn;
-use super::requests::{self, Headers};
+use super::refusals::Refusals;
 use super::stats::Stats;
 use super::streams::{self, api::Trouble};
-use super::subjects::{Endpoint, may_answer};
+use super::subjects::may_answer;
 use super::{EdgeError, Events, Options, covering};
-use crate::domain::Refusal;
 use crate::switchboard::Handle;
-use crate::switchboard::answer::{Facts, error_body};
 
 /// How long another instance has to make itself known at the start.
 const FIRST_LOOK: Duration = Duration::from_millis(500);
 /// How long it has later, where its answer competes with a full load.
 const LATER_LOOK: Duration = Duration::from_secs(1);
-/// How often another instance is looked for.
+/// How often another instance is looked for, and it is told what was lost.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// The longest message that the service may send: a page, or a configuration, with what stands around it.
 const PAYLOAD_BYTES_NEEDED: usize = 1024 * 1024;
 /// How long the server has to confirm that it sends no more requests.
 const UNSUBSCRIBE_WAIT: Duration = Duration::from_secs(5);
-
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// The service: what its tasks share.
 pub struct Service {
@@ -53,7 +48,7 @@ pub struct Service {
 /// Why a connection is used no longer.
 enum Ended {
     Lost,
-    Asked(Box<Connection>),
+    Asked,
 }
 
 /// Serves until `stop` turns true; the connection, if there is one, is left open for the last answers.
@@ -65,7 +60,7 @@ pub async fn serve(
     let mut is_first = true;
     loop {
         let connection = tokio::select! {
-            made = Connection::make(&service.options, &service.stats, is_first) => Box::new(made?),
+            made = service.connect(Purpose::Publishing, is_first) => Box::new(made?),
             () = asked(&mut stop) => return Ok(None),
         };
         if is_first {
@@ -73,74 +68,107 @@ pub async fn serve(
             service.check_streams(&connection).await?;
         }
         is_first = false;
-        match serve_on(service, connection, turns, &mut stop).await {
-            Ended::Asked(connection) => return Ok(Some(connection)),
-            Ended::Lost => {
-                service.handle.ready(false);
-                service.readiness.set(Reason::NotConnected, true);
-                let _ = turns.send(Turn::Lost).await;
-            }
+        let ended = tokio::select! {
+            ended = serve_on(service, &connection, turns, &mut stop) => ended,
+            () = connection.lost() => Ended::Lost,
+        };
+        if let Ended::Asked = ended {
+            return Ok(Some(connection));
         }
+        drop(connection);
+        service.is_cut_off();
+        let _ = turns.send(Turn::Lost).await;
     }
 }
 
-/// Serves on one connection: first what was recorded is published, then requests are taken.
+/// Serves on one connection: first what was recorded is published, then requests are taken, on connections of their own.
 async fn serve_on(
-    service: &Arc<Service>,
-    connection: Box<Connection>,
-    turns: &mpsc::Sender<Turn>,
-    stop: &mut watch::Receiver<bool>,
-) -> Ended {
-    let began = tokio::select! {
-        began = begin(service, &connection, turns, stop.clone()) => began,
-        () = connection.lost() => None,
-        () = asked(stop) => return Ended::Asked(connection),
-    };
-    let Some(mut tasks) = began else { return Ended::Lost };
-    tokio::select! {
-        () = connection.lost() => return Ended::Lost,
-        () = asked(stop) => {}
-    }
-    // The tasks have heard of it too: each ends when its subscription has run dry.
-    let dry = async { while tasks.join_next().await.is_some() {} };
-    tokio::select! {
-        () = connection.lost() => return Ended::Lost,
-        dry = timeout(UNSUBSCRIBE_WAIT, dry) => {
-            if dry.is_err() {
-                tracing::warn!("the server did not confirm the end of subscriptions: some requests stay unanswered");
-            }
-        }
-    }
-    Ended::Asked(connection)
-}
-
-/// Catches up with publication, then subscribes; the tasks that take requests.
-async fn begin(
     service: &Arc<Service>,
     connection: &Connection,
     turns: &mpsc::Sender<Turn>,
-    stop: watch::Receiver<bool>,
-) -> Option<JoinSet<()>> {
-    let (caught_up, catching_up) = oneshot::channel();
-    let told = |error: &dyn std::fmt::Display| {
-        tracing::warn!(%error, "could not subscribe: check this user's permissions");
-    };
+    stop: &mut watch::Receiver<bool>,
+) -> Ended {
     warn_of_small_payloads(&connection.client);
-    let has_streams = service.options.events == Events::JetStream;
-    let link = connection.link(&service.options.inbox_prefix(), has_streams).await.inspect_err(|e| told(e)).ok()?;
-    turns.send(Turn::Connected(link, caught_up)).await.ok()?;
-    catching_up.await.ok()?;
-    let mut tasks = subscribe(service, &connection.client, stop.clone()).await.inspect_err(|e| told(e)).ok()?;
-    tasks.spawn(watch_for_others(service.clone(), connection.client.clone(), stop));
-    service.readiness.set(Reason::NotConnected, false);
-    let is_start = service.readiness.set(Reason::Starting, false);
-    service.handle.ready(service.readiness.is_ready());
-    if is_start {
-        // Nothing waits for it: where it may not ask, its question stays open for a while.
-        tokio::spawn(covering::warn_of_streams(connection.client.clone(), service.options.prefix.clone()));
-        tracing::info!(prefix = %service.options.prefix, "ready");
+    tokio::select! {
+        caught_up = catch_up(service, connection, turns) => match caught_up {
+            None => return Ended::Lost,
+            Some(()) => {}
+        },
+        () = asked(stop) => return Ended::Asked,
     }
-    Some(tasks)
+    let mut beside = JoinSet::new();
+    beside.spawn(look_around(service.clone(), connection.client.clone()));
+    loop {
+        let requests = tokio::select! {
+            made = service.connect(Purpose::Requests, false) => match made {
+                Ok(requests) => requests,
+                Err(_) => return Ended::Lost,
+            },
+            () = asked(stop) => return Ended::Asked,
+        };
+        match take_requests(service, connection, &requests, stop).await {
+            Ended::Asked => return Ended::Asked,
+            Ended::Lost => service.is_cut_off(),
+        }
+    }
+}
+
+/// Publishes what was recorded; none where the connection is of no use.
+async fn catch_up(service: &Service, connection: &Connection, turns: &mpsc::Sender<Turn>) -> Option<()> {
+    let (caught_up, catching_up) = oneshot::channel();
+    let has_streams = service.options.events == Events::JetStream;
+    let link = connection.link(&service.options.inbox_prefix(), has_streams).await;
+    let link = link.inspect_err(could_not_subscribe).ok()?;
+    turns.send(Turn::Connected(link, caught_up)).await.ok()?;
+    catching_up.await.ok()
+}
+
+/// Takes requests that come on `requests`, until it is lost, or the service is told to stop and has taken the last.
+async fn take_requests(
+    service: &Arc<Service>,
+    connection: &Connection,
+    requests: &Connection,
+    stop: &mut watch::Receiver<bool>,
+) -> Ended {
+    let mut sayers = JoinSet::new();
+    let client = connection.client.clone();
+    let refusals = Refusals::leaving(client.clone(), service.stats.clone(), &mut sayers);
+    let intake = Arc::new(Intake { service: service.clone(), refusals, client });
+    let heard = Stopping { service: stop.clone(), connection: requests.losing() };
+    let mut takers = tokio::select! {
+        subscribed = intake::subscribe(intake, requests, &heard) => match subscribed {
+            Ok(takers) => takers,
+            Err(error) => {
+                could_not_subscribe(&error);
+                return Ended::Lost;
+            }
+        },
+        () = requests.lost() => return Ended::Lost,
+        () = asked(stop) => return Ended::Asked,
+    };
+    service.is_heard(&connection.client);
+    tokio::select! {
+        () = requests.lost() => {
+            // What had come by then is taken, and decided and answered all the same.
+            let _ = timeout(UNSUBSCRIBE_WAIT, async { while takers.join_next().await.is_some() {} }).await;
+            sayers.detach_all();
+            return Ended::Lost;
+        }
+        () = asked(stop) => {}
+    }
+    // The tasks have heard of it too: each ends when its subscription has run dry, and then the last refusals leave.
+    let dry = async {
+        while takers.join_next().await.is_some() {}
+        while sayers.join_next().await.is_some() {}
+    };
+    if timeout(UNSUBSCRIBE_WAIT, dry).await.is_err() {
+        tracing::warn!("the server did not confirm the end of subscriptions: some requests stay unanswered");
+    }
+    Ended::Asked
+}
+
+fn could_not_subscribe(error: &impl std::fmt::Display) {
+    tracing::warn!(%error, "could not subscribe: check this user's permissions");
 }
 
 /// Pages and configurations reach half a megabyte, and a message that the server does not take is lost.
@@ -155,129 +183,54 @@ fn warn_of_small_payloads(client: &Client) {
     }
 }
 
-async fn subscribe(
-    service: &Arc<Service>,
-    client: &Client,
-    stop: watch::Receiver<bool>,
-) -> Result<JoinSet<()>, async_nats::Error> {
-    let mut tasks = JoinSet::new();
-    for endpoint in Endpoint::ALL {
-        let subject = format!("{}.{}.>", service.options.prefix, endpoint.name());
-        let requests = client.queue_subscribe(subject, QUEUE_GROUP.into()).await?;
-        tasks.spawn(take_requests(service.clone(), endpoint, client.clone(), requests, stop.clone()));
-    }
-    for verb in Verb::ALL {
-        for subject in service.identity.subjects(verb) {
-            let questions = client.subscribe(subject).await?;
-            tasks.spawn(answer_questions(service.clone(), verb, client.clone(), questions, stop.clone()));
-        }
-    }
-    // Ready means that a request sent from now on is heard.
-    round_trip(client, &service.options.inbox_prefix()).await?;
-    Ok(tasks)
-}
-
-/// Returns when the server has done everything asked of it before.
-async fn round_trip(client: &Client, inbox_prefix: &str) -> Result<(), async_nats::Error> {
-    let inbox = new_inbox(inbox_prefix);
-    let mut back = client.subscribe(inbox.clone()).await?;
-    client.publish(inbox, "".into()).await?;
-    timeout(UNSUBSCRIBE_WAIT, back.next()).await?.ok_or("the connection is lost")?;
-    Ok(())
-}
-
-async fn watch_for_others(service: Arc<Service>, client: Client, mut stop: watch::Receiver<bool>) {
+async fn look_around(service: Arc<Service>, client: Client) {
     let mut looks = interval_at(Instant::now() + LOOK_EVERY, LOOK_EVERY);
     loop {
-        tokio::select! {
-            () = asked(&mut stop) => return,
-            () = async { looks.tick().await; service.look_for_others(&client).await } => {}
-        }
+        looks.tick().await;
+        service.tell_losses();
+        service.look_for_others(&client).await;
     }
 }
 
-async fn asked(stop: &mut watch::Receiver<bool>) {
+/// Returns once the service is told to stop.
+pub(super) async fn asked(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-async fn take_requests(
-    service: Arc<Service>,
-    endpoint: Endpoint,
-    client: Client,
-    mut requests: Subscriber,
-    mut stop: watch::Receiver<bool>,
-) {
-    let tail_at = service.options.prefix.len() + endpoint.name().len() + 2;
-    let mut is_ending = false;
-    loop {
-        tokio::select! {
-            biased;
-            () = asked(&mut stop), if !is_ending => {
-                is_ending = true;
-                let _ = requests.drain().await;
-            }
-            message = requests.next() => match message {
-                Some(message) => service.take(endpoint, tail_at, message, &client).await,
-                None => return,
-            },
-        }
-    }
-}
-
-async fn answer_questions(
-    service: Arc<Service>,
-    verb: Verb,
-    client: Client,
-    mut questions: Subscriber,
-    mut stop: watch::Receiver<bool>,
-) {
-    loop {
-        tokio::select! {
-            () = asked(&mut stop) => return,
-            question = questions.next() => {
-                let Some(question) = question else { return };
-                let Some(reply) = question.reply else { continue };
-                if !service.may_answer(&reply) {
-                    continue;
-                }
-                let _ = client.publish(reply, service.identity.answer(verb, &service.stats).into()).await;
-            }
-        }
-    }
-}
-
 impl Service {
-    /// Hands a request to the switchboard, or refuses it: its form is wrong, or there is no room for it.
-    async fn take(&self, endpoint: Endpoint, tail_at: usize, message: Message, client: &Client) {
-        if message.reply.as_ref().is_some_and(|reply| !self.may_answer(reply)) {
-            return;
-        }
-        // A status is the server's word: somebody named this subject for the answer to something else.
-        if message.status.is_some() {
-            self.stats.dropped_replies.increment(1);
-            return;
-        }
-        self.stats.came(endpoint);
-        let tail = message.subject.get(tail_at..).unwrap_or_default();
-        let refusal = match requests::parse(endpoint, tail, headers(message.headers.as_ref()), &message.payload) {
-            Err(refusal) => refusal,
-            Ok(mut request) => {
-                request.reply = message.reply.as_ref().map(|reply| reply.as_str().into());
-                if let Some(reply) = &request.reply {
-                    self.stats.taken(endpoint, reply);
-                }
-                let Err(request) = self.handle.request(request) else { return };
-                if let Some(reply) = &request.reply {
-                    self.stats.answered(&request.by, reply, Some(&Refusal::Busy));
-                }
-                return refuse(client, message.reply, &Refusal::Busy).await;
-            }
-        };
-        self.stats.refused(endpoint, &refusal);
-        refuse(client, message.reply, &refusal).await;
+    async fn connect(&self, purpose: Purpose, is_first: bool) -> Result<Connection, EdgeError> {
+        Connection::make(&self.options, purpose, &self.stats, is_first).await
     }
 
-    fn may_answer(&self, reply: &Subject) -> bool {
+    fn is_heard(&self, client: &Client) {
+        self.readiness.set(Reason::NotConnected, false);
+        let is_start = self.readiness.set(Reason::Starting, false);
+        self.handle.ready(self.readiness.is_ready());
+        if is_start {
+            // Nothing waits for it: where it may not ask, its question stays open for a while.
+            tokio::spawn(covering::warn_of_streams(client.clone(), self.options.prefix.clone()));
+            tracing::info!(prefix = %self.options.prefix, "ready");
+        }
+    }
+
+    fn is_cut_off(&self) {
+        self.handle.ready(false);
+        self.readiness.set(Reason::NotConnected, true);
+    }
+
+    fn tell_losses(&self) {
+        let (dropped, unanswered) = (self.stats.dropped_requests.since(), self.stats.unanswered.since());
+        if dropped + unanswered > 0 {
+            tracing::warn!(
+                dropped,
+                unanswered,
+                "requests came faster than they could be refused: some stay unanswered, and nothing was recorded of them"
+            );
+        }
+    }
+
+    /// Whether an answer may go to that subject; counted where it may not.
+    pub fn may_answer(&self, reply: &Subject) -> bool {
         let may = may_answer(&self.options.reply_prefix, reply);
         if !may {
             self.stats.dropped_replies.increment(1);
@@ -326,19 +279,5 @@ impl Service {
         if is_new {
             self.handle.ready(self.readiness.is_ready());
         }
-    }
-}
-
-async fn refuse(client: &Client, reply: Option<Subject>, refusal: &Refusal) {
-    let Some(reply) = reply else { return };
-    let body = error_body(refusal, &Facts::default());
-    let _ = client.publish_with_headers(reply, error_headers(refusal), body.into()).await;
-}
-
-fn headers(headers: Option<&HeaderMap>) -> Headers<'_> {
-    let Some(headers) = headers else { return Headers::default() };
-    Headers {
-        command_id: headers.get(async_nats::header::NATS_MESSAGE_ID).map(|value| value.as_str()),
-        traceparent: headers.get(TRACEPARENT.clone()).map(|value| value.as_str()),
     }
 }

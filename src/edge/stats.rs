@@ -10,13 +10,20 @@ use metrics::{Counter, counter};
 use super::subjects::Endpoint;
 use crate::domain::{By, Refusal, Role, Text};
 
+/// The status and code of [`Refusal::Busy`].
+const BUSY: &str = "503:busy";
+
 /// All counters of the edge.
 #[derive(Debug)]
 pub struct Stats {
     /// Requests whose reply subject is none that answers may go to.
     pub dropped_replies: Counter,
     /// Requests that the client library dropped because too many waited.
-    pub dropped_requests: Counter,
+    pub dropped_requests: Losses,
+    /// Requests for which there was no room, and no room either to say so.
+    pub unanswered: Losses,
+    /// Messages that the client library could not read, each of which cost a connection.
+    pub unreadable: Counter,
     /// Answers that found no connection.
     pub dropped_answers: Counter,
     /// Events published.
@@ -54,6 +61,31 @@ pub struct EndpointStats {
     span_ns: AtomicI64,
     requests_total: Counter,
     answers_total: Counter,
+    busy_total: Counter,
+}
+
+/// Something that is lost: counted for whoever looks, and for the service's own word about it.
+#[derive(Debug)]
+pub struct Losses {
+    total: Counter,
+    untold: AtomicU64,
+}
+
+impl Losses {
+    fn new(total: Counter) -> Losses {
+        Losses { total, untold: AtomicU64::new(0) }
+    }
+
+    /// One more.
+    pub fn increment(&self) {
+        self.total.increment(1);
+        self.untold.fetch_add(1, Relaxed);
+    }
+
+    /// How many there were since this was asked last.
+    pub fn since(&self) -> u64 {
+        self.untold.swap(0, Relaxed)
+    }
 }
 
 impl Stats {
@@ -62,7 +94,9 @@ impl Stats {
         describe();
         Stats {
             dropped_replies: counter!("switchboard_dropped_replies_total"),
-            dropped_requests: counter!("switchboard_dropped_requests_total"),
+            dropped_requests: Losses::new(counter!("switchboard_dropped_requests_total")),
+            unanswered: Losses::new(counter!("switchboard_unanswered_requests_total")),
+            unreadable: counter!("switchboard_unreadable_messages_total"),
             dropped_answers: counter!("switchboard_dropped_answers_total"),
             events: counter!("switchboard_events_published_total"),
             copies: counter!("switchboard_copies_published_total"),
@@ -122,6 +156,19 @@ impl Stats {
         counter!("switchboard_errors_total", "endpoint" => endpoint.name(), "code" => refusal.code()).increment(1);
     }
 
+    /// A request finds no room: that must cost little.
+    pub fn busy(&self, endpoint: Endpoint) {
+        let stats = self.of(endpoint);
+        stats.answers_total.increment(1);
+        stats.errors.fetch_add(1, Relaxed);
+        stats.busy_total.increment(1);
+        if let Ok(mut last) = stats.last_error.lock()
+            && last.as_str() != BUSY
+        {
+            *last = BUSY.into();
+        }
+    }
+
     /// Nanoseconds from arrival to answer, of all requests of `endpoint` together.
     pub fn processing_ns(&self, endpoint: Endpoint) -> u64 {
         let stats = self.of(endpoint);
@@ -165,6 +212,7 @@ impl EndpointStats {
             span_ns: AtomicI64::new(0),
             requests_total: counter!("switchboard_requests_total", "endpoint" => endpoint.name()),
             answers_total: counter!("switchboard_answers_total", "endpoint" => endpoint.name()),
+            busy_total: counter!("switchboard_errors_total", "endpoint" => endpoint.name(), "code" => Refusal::Busy.code()),
         }
     }
 }
@@ -175,7 +223,9 @@ fn describe() {
         ("switchboard_answers_total", "Requests answered, by endpoint"),
         ("switchboard_errors_total", "Requests answered with an error, by endpoint and code"),
         ("switchboard_dropped_replies_total", "Requests dropped because their reply subject is not allowed"),
-        ("switchboard_dropped_requests_total", "Requests lost because too many waited to be read"),
+        ("switchboard_dropped_requests_total", "Requests lost because too many waited to be taken, at least so many"),
+        ("switchboard_unanswered_requests_total", "Requests without room, and without room to say so"),
+        ("switchboard_unreadable_messages_total", "Messages that broke the protocol, each at the cost of a connection"),
         ("switchboard_dropped_answers_total", "Answers lost because there was no connection"),
         ("switchboard_events_published_total", "Events published, without their copies"),
         ("switchboard_copies_published_total", "Copies of events published to inboxes and standbys"),

@@ -127,6 +127,12 @@ pub fn parse(endpoint: Endpoint, tail: &str) -> Result<Route, Refusal> {
     }
 }
 
+/// Who asks, as far as that is known before anything is checked; a question has no name.
+pub fn caller(endpoint: Endpoint, tail: &str) -> (Role, &str) {
+    let name = if endpoint == Endpoint::Query { "" } else { tail.split('.').next().unwrap_or_default() };
+    (role_of(endpoint), name)
+}
+
 fn parse_query(what: &str, rest: &[&str]) -> Result<Route, Refusal> {
     match (what, rest) {
         ("conversation", [id]) => Ok(Route::QueryConversation(conversation(id)?)),

@@ -3,6 +3,7 @@
 //! [`core::Core`] is plain and synchronous: time and requests go in, groups of decisions and their
 //! effects come out. [`threads`] runs it between the edge and the log.
 
+pub mod admission;
 pub mod answer;
 pub mod audit;
 mod command_ids;

@@ -7,18 +7,19 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
+use super::admission::{Admission, Place};
 use super::core::{Core, Save, Saved};
 use super::gauges::Gauges;
 use super::group::{Group, Leaving, Written};
 use super::port::{Answer, Effect, ListJob, ReadJob, Request};
 use super::restore::keep;
-use crate::domain::{Refusal, Time};
+use crate::domain::{Name, Refusal, Role, Time};
 use crate::log::{Cache, Log, LogError, Outcome, Reader, Room};
 use crate::switchboard::answer::{self, Facts};
 
 /// What the owner hears.
 enum Input {
-    Request(Box<Request>),
+    Request(Box<(Request, Place)>),
     Ready(bool),
     ClosedPage(Box<ListJob>),
     Written(Written),
@@ -38,6 +39,7 @@ pub type Outlet = Box<dyn FnMut(Vec<Effect>) + Send>;
 #[derive(Clone)]
 pub struct Handle {
     inputs: SyncSender<Input>,
+    admission: Arc<Admission>,
 }
 
 /// The threads of a running switchboard.
@@ -47,8 +49,10 @@ pub struct Threads {
     keeper: JoinHandle<()>,
 }
 
-/// Inputs heard before anything is decided: a flood is answered `busy` no faster than others are served.
+/// Inputs heard before anything is decided.
 const INPUTS_IN_ONE_GO_MAX: usize = 4096;
+/// Inputs that are no requests: each sender of them waits, so a few are enough.
+const INPUTS_BESIDE: usize = 256;
 
 /// How long a stop waits for pages that are being read.
 const PAGES_WAIT_MS: u64 = 5000;
@@ -61,15 +65,29 @@ const ROOM_WAITS_MAX: usize = 300;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 impl Handle {
+    /// A place for a request of that caller, of so many bytes, if the queue has room for it.
+    pub fn admit(&self, role: Role, name: &str, bytes: usize) -> Option<Place> {
+        self.admission.admit(role, name, bytes)
+    }
+
+    /// Hands over a request that has its place; gives it back where nobody is there any more. Never blocks.
+    #[allow(clippy::result_large_err, reason = "what is given back is the request itself")]
+    pub fn hand_over(&self, request: Request, place: Place) -> Result<(), Request> {
+        match self.inputs.try_send(Input::Request(Box::new((request, place)))) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(Input::Request(both)) | TrySendError::Disconnected(Input::Request(both))) => {
+                Err(both.0)
+            }
+            Err(_) => unreachable!("what comes back is what was sent"),
+        }
+    }
+
     /// Hands a request over; gives it back where the queue is full or nobody is there any more. Never blocks.
     #[allow(clippy::result_large_err, reason = "what is given back is the request itself")]
     pub fn request(&self, request: Request) -> Result<(), Request> {
-        match self.inputs.try_send(Input::Request(Box::new(request))) {
-            Ok(()) => Ok(()),
-            Err(TrySendError::Full(Input::Request(request)) | TrySendError::Disconnected(Input::Request(request))) => {
-                Err(*request)
-            }
-            Err(_) => unreachable!("what comes back is what was sent"),
+        match self.admit(request.by.role, request.by.name.as_ref().map_or("", Name::as_str), 0) {
+            Some(place) => self.hand_over(request, place),
+            None => Err(request),
         }
     }
 
@@ -99,7 +117,9 @@ pub fn start(
     outlet: Outlet,
     clock: Clock,
 ) -> std::io::Result<(Handle, Threads)> {
-    let (inputs, heard) = sync_channel(waiting_max);
+    // Whatever has a place has room here, and a little beside it for what the threads tell each other.
+    let (inputs, heard) = sync_channel(waiting_max + INPUTS_BESIDE);
+    let admission = core.admission();
     let (groups, to_write) = sync_channel(1);
     let (saves, to_keep) = sync_channel(1);
     let reader = log.reader();
@@ -111,7 +131,7 @@ pub fn start(
     let keeper =
         Builder::new().name("keeper".into()).spawn(move || keep_states(&cache, &reader, &to_keep, &of_keeper))?;
     let owner = Builder::new().name("owner".into()).spawn(move || own(core, &heard, &groups, &saves, &clock))?;
-    Ok((Handle { inputs }, Threads { owner, writer, keeper }))
+    Ok((Handle { inputs, admission }, Threads { owner, writer, keeper }))
 }
 
 impl Threads {
@@ -190,7 +210,7 @@ fn wait(core: &Core, now: Time) -> Duration {
 /// Takes one input in; the time, where it is the one to stop.
 fn hear(core: &mut Core, input: Input, clock: &Clock) -> Option<Time> {
     match input {
-        Input::Request(request) => core.request(*request),
+        Input::Request(both) => core.admitted(both.0, both.1),
         Input::Ready(ready) => core.ready(ready, clock()),
         Input::ClosedPage(job) => core.closed_page(*job),
         Input::Written(written) => core.written(written),

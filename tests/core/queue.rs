@@ -47,22 +47,47 @@ fn commands_of_one_caller_are_decided_in_order_whatever_their_verbs() {
 }
 
 #[test]
-fn one_caller_gets_three_quarters_of_the_queue_and_others_the_rest() {
+fn a_caller_gets_three_quarters_of_what_others_leave_and_nobody_gets_the_last_of_it() {
     let mut site = Site::new(&usual());
-    let share = WAITING_MAX * 3 / 4;
-    let flood: Vec<Text> = (0..share + 10).map(|_| site.send(start("c1").by(channel("flood")))).collect();
-    let calm: Vec<Text> = (0..WAITING_MAX - share).map(|_| site.send(message("c2"))).collect();
-    let too_many = site.send(message("c2"));
-    let another = site.send(message("c3").by(channel("late")));
-    while site.answer(flood.last().unwrap()).is_none() {
-        site.run();
+    let mut sent = Vec::new();
+    let mut left = WAITING_MAX;
+    for caller in ["flood", "second", "third"] {
+        let share = left * 3 / 4;
+        let requests: Vec<Text> =
+            (0..left).map(|n| site.send(start(&format!("{caller}{n}")).by(channel(caller)))).collect();
+        sent.push((requests, share));
+        left -= share;
     }
+    let late = site.send(message("c3").by(channel("late")));
+    site.run();
     let is_busy = |reply: &Text| site.answer(reply).unwrap()["error"]["code"] == "busy";
-    assert_eq!(flood.iter().filter(|reply| is_busy(reply)).count(), 10);
-    assert!(flood[share..].iter().all(is_busy), "the last are refused");
-    assert!(!calm.iter().any(is_busy));
-    assert!(is_busy(&too_many) && is_busy(&another), "the whole queue is full");
+    for (requests, share) in &sent {
+        assert!(!requests[..*share].iter().any(is_busy), "its share of {share}");
+        assert!(requests[*share..].iter().all(is_busy), "beyond its share of {share}");
+    }
+    assert!(!is_busy(&late));
     assert!(!site.left.iter().any(|left| matches!(left, Left::Rejection { .. })), "busy is counted only");
+}
+
+#[test]
+fn a_calm_caller_is_served_second_however_much_a_flood_has_waiting() {
+    let mut site = Site::new(&usual());
+    let mut replies = Vec::new();
+    for n in 0..WAITING_MAX {
+        replies.push(("flood".to_owned(), site.send(start(&format!("f{n}")).by(channel("flood")))));
+    }
+    site.step();
+    // One group is full of the flood, and another waits: the calm come into the next, and go first in it.
+    for n in 0..10 {
+        replies.push((format!("calm {n}"), site.send(start(&format!("c{n}")).by(channel("calm")))));
+    }
+    site.run();
+    let served = order(&site, &replies);
+    let first = served.iter().position(|name| name == "calm 0").unwrap();
+    let last = served.iter().position(|name| name == "calm 9").unwrap();
+    let refused = WAITING_MAX / 4;
+    assert_eq!(first, refused + 1024 + 1, "it comes behind one group and one request");
+    assert_eq!(last - first, 18, "every second place is the calm caller's");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Every message that goes over the wire is held against the schemas, and what was published against the log.
 
 mod answer;
+mod bare;
 mod process;
 #[path = "../common/schemas.rs"]
 mod schemas;
@@ -14,7 +15,9 @@ mod command_ids;
 mod control;
 mod crashes;
 mod forms;
+mod logins;
 mod outages;
+mod overload;
 mod permissions;
 mod queries;
 mod relays;

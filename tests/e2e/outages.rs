@@ -1,9 +1,16 @@
 //! The NATS server goes away and comes back under the service.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::Duration;
 
-use serde_json::json;
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
 
+use crate::bare::{Bare, ask};
+use crate::process::PATIENCE;
+use crate::server::Server;
 use crate::world::World;
 
 #[tokio::test]
@@ -49,4 +56,70 @@ async fn a_service_without_a_server_waits_for_it_and_can_be_stopped_all_the_same
     // What was recorded while nobody could be told is told now.
     world.event("c", "control.offer_withdrawn").await;
     world.end().await;
+}
+
+/// Requests that the service has before the message that it cannot read.
+const BEFORE: usize = 1000;
+
+#[tokio::test]
+async fn a_message_that_breaks_the_protocol_is_told_of_and_costs_no_answer_and_no_event() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Server::start(directory.path()).await;
+    let service = Bare::start(directory, &["--nats", &server.url], &[]);
+    service.said(" ready").await;
+    let client = async_nats::connect(&server.url).await.unwrap();
+    let mut events = client.subscribe("switchboard.event.>").await.unwrap();
+    let mut answers = client.subscribe("_INBOX.before.*").await.unwrap();
+    let poisons: [&[u8]; 2] = [
+        b"HPUB switchboard.channel.web.start.d 22 22\r\nNATS/1.0\r\nno colon\r\n\r\n\r\n",
+        b"PUB switchboard.channel.web.start.\xff\xfe 0\r\n\r\n",
+    ];
+    for (times, poison) in poisons.iter().enumerate() {
+        service.signal("STOP");
+        for at in 0..BEFORE {
+            let (subject, reply) =
+                (format!("switchboard.channel.web.start.{times}-{at}"), format!("_INBOX.before.{at}"));
+            client.publish_with_reply(subject, reply, "".into()).await.unwrap();
+        }
+        client.flush().await.unwrap();
+        send_raw(&server.url, poison);
+        service.signal("CONT");
+        for at in 0..BEFORE {
+            let answer = timeout(PATIENCE, answers.next()).await.unwrap_or_else(|_| panic!("only {at} answers"));
+            assert!(answer.unwrap().payload.starts_with(b"{\"outcome\":\"applied\""));
+        }
+        service.said_times("a message that cannot be read", times + 1).await;
+        service.said_times("purpose=Requests", 2 * times + 3).await;
+        // The first look for requests on the new connection is at its end.
+        while client.request("switchboard.query.config", "".into()).await.is_err() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+    let page = ask(&client, "switchboard.query.log").await;
+    let head = page["head_seq"].as_u64().unwrap();
+    let mut last = 0;
+    while last < head {
+        let event = timeout(PATIENCE, events.next()).await.expect("an event in time").unwrap();
+        let event: Value = serde_json::from_slice(&event.payload).unwrap();
+        // The configuration's own events were published before anybody listened.
+        assert!(last == 0 || event["data"]["seq"] == last + 1, "{event} after {last}");
+        last = event["data"]["seq"].as_u64().unwrap();
+    }
+    assert!(!service.log().contains("lost purpose=Publishing"), "{}", service.log());
+    service.stop().await;
+}
+
+/// Speaks to the server as a client that keeps to no rules.
+fn send_raw(url: &str, bytes: &[u8]) {
+    let mut server = TcpStream::connect(url.strip_prefix("nats://").unwrap()).unwrap();
+    server.write_all(b"CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":true}\r\n").unwrap();
+    server.write_all(bytes).unwrap();
+    server.write_all(b"PING\r\n").unwrap();
+    let mut heard = Vec::new();
+    while !heard.ends_with(b"PONG\r\n") {
+        let mut some = [0; 4096];
+        let count = server.read(&mut some).unwrap();
+        assert!(count > 0, "the server ended the connection");
+        heard.extend_from_slice(&some[..count]);
+    }
 }

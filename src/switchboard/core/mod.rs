@@ -15,6 +15,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 
+use super::admission::{Admission, Place};
 use super::answer::{self, Facts, View};
 use super::fingerprint::Secret;
 use super::gauges::Gauges;
@@ -37,7 +38,7 @@ const GROUP_DECISIONS_MAX: usize = 1024;
 const GROUP_TIMERS_MAX: usize = GROUP_DECISIONS_MAX / 2;
 const GROUP_ROUND_MAX: usize = GROUP_DECISIONS_MAX * 3 / 4;
 /// Bytes in one group at the most, but for the last thing in it: messages at the limit of their size fill it long before
-/// the others do.
+/// the others do, pages reach half a megabyte, and several groups wait where the server is slow to take them.
 const GROUP_BYTES_MAX: usize = 8 << 20;
 /// Questions about the past that wait for the log at the most: the disk may take its time.
 const PARKED_MAX: usize = GROUP_DECISIONS_MAX;
@@ -93,6 +94,7 @@ pub struct Core {
     ready_since: Option<Time>,
     /// A round over all conversations after a change of the configuration: where it has come to.
     round: Option<Option<ConversationId>>,
+    admission: Arc<Admission>,
     queue: Queue,
     pages: VecDeque<ListJob>,
     /// Pages whose closed conversations are being read.
@@ -141,7 +143,8 @@ impl Core {
             timers: BinaryHeap::new(),
             ready_since: None,
             round: Some(None),
-            queue: Queue::new(waiting_max),
+            admission: Arc::new(Admission::new(waiting_max)),
+            queue: Queue::default(),
             pages: VecDeque::new(),
             pages_out: 0,
             parked: Vec::new(),
@@ -162,14 +165,25 @@ impl Core {
         core
     }
 
+    /// Says who may wait.
+    pub fn admission(&self) -> Arc<Admission> {
+        self.admission.clone()
+    }
+
     /// Lets a request wait for its turn, or answers that there is no room for it.
     pub fn request(&mut self, request: Request) {
-        let refused = match self.is_stopping {
-            true => Some((request, Refusal::Stopping)),
-            false => self.queue.push(request).err().map(|request| (request, Refusal::Busy)),
-        };
-        if let Some((request, refusal)) = refused {
-            self.refuse(request.by, request.reply, refusal, &Facts::default());
+        let name = request.by.name.as_ref().map_or("", Name::as_str);
+        match self.admission.admit(request.by.role, name, 0) {
+            Some(place) => self.admitted(request, place),
+            None => self.refuse(request.by, request.reply, Refusal::Busy, &Facts::default()),
+        }
+    }
+
+    /// Lets a request that has its place wait for its turn.
+    pub fn admitted(&mut self, request: Request, place: Place) {
+        match self.is_stopping {
+            true => self.refuse(request.by, request.reply, Refusal::Stopping, &Facts::default()),
+            false => self.queue.push(request, place),
         }
     }
 
@@ -309,7 +323,7 @@ impl Core {
     /// Whether the group has room, and fewer decisions than that.
     fn has_room_below(&self, decisions: usize) -> bool {
         self.group.drafts.len() < decisions
-            && self.group.effects.len() < GROUP_EFFECTS_MAX
+            && self.group.effects.len() + self.parked.len() < GROUP_EFFECTS_MAX
             && self.group.bytes < GROUP_BYTES_MAX
             && !self.saving.is_waiting()
     }
