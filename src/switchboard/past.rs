@@ -13,7 +13,7 @@ use super::record::Entry;
 use super::slot::Slot;
 use crate::domain::words::CONFIG_ID;
 use crate::domain::{Config, Conversation, ConversationId, Refusal};
-use crate::log::{self, Cache, Fault, Frame, Reader};
+use crate::log::{self, Cache, Fault, Frame, Head, Reader};
 
 /// Most bytes of a page of events.
 const PAGE_BYTES_MAX: usize = 512 * 1024;
@@ -79,31 +79,48 @@ pub fn read(job: ReadJob, archive: &Archive) -> ReadOutcome {
     }
 }
 
+/// The frames that hold what a question is about: those that the owner of state knew of, and those written since.
+#[derive(Clone, Copy)]
+struct Listed<'a> {
+    frames: &'a Ascending,
+    through: u64,
+    head: u64,
+}
+
+impl<'a> Listed<'a> {
+    /// Those from `first` on. An answer is about all up to the head: whoever goes on from there has to have seen it.
+    fn from(self, first: u64) -> impl Iterator<Item = u64> + use<'a> {
+        self.frames.from(first).chain(first.max(self.through + 1)..=self.head)
+    }
+}
+
 /// The body of the answer to a question about the past.
-pub fn answer_past(ask: &PastAsk, frames: &Frames, archive: &Archive) -> Result<Vec<u8>, NoAnswer> {
+pub fn answer_past(ask: &PastAsk, of: &Frames, archive: &Archive) -> Result<Vec<u8>, NoAnswer> {
     let reader = &archive.reader;
+    let head = reader.head();
+    let all = |frames| Listed { frames, through: of.through, head: head.frames };
     match ask {
         PastAsk::Conversation { id, at } => {
-            check_moment(*at, reader).map_err(NoAnswer::Refused)?;
-            let c = conversation_at(archive, &frames.conversation, id, *at).map_err(NoAnswer::Unreadable)?;
+            check_moment(*at, &head).map_err(NoAnswer::Refused)?;
+            let c = conversation_at(archive, all(&of.conversation), id, *at).map_err(NoAnswer::Unreadable)?;
             let c = c.ok_or(NoAnswer::Refused(Refusal::ConversationNotFound))?;
-            let config = config_at(reader, &frames.config, *at).map_err(NoAnswer::Unreadable)?;
+            let config = config_at(reader, all(&of.config), *at).map_err(NoAnswer::Unreadable)?;
             Ok(answer::state(&c, config.settings(&c.channel)))
         }
         PastAsk::Config { at } => {
-            check_moment(*at, reader).map_err(NoAnswer::Refused)?;
-            let config = config_at(reader, &frames.config, *at).map_err(NoAnswer::Unreadable)?;
+            check_moment(*at, &head).map_err(NoAnswer::Refused)?;
+            let config = config_at(reader, all(&of.config), *at).map_err(NoAnswer::Unreadable)?;
             Ok(answer::config(&config))
         }
         PastAsk::History { id, span } => {
             let name = id.as_ref().map_or(CONFIG_ID, ConversationId::as_str);
-            let list = if id.is_some() { &frames.conversation } else { &frames.config };
+            let list = if id.is_some() { &of.conversation } else { &of.config };
             let first = first_frame(span, reader).map_err(NoAnswer::Unreadable)?;
-            page(span, Some(name), list.from(first), reader).map_err(NoAnswer::Unreadable)
+            page(span, Some(name), all(list).from(first), &head, reader).map_err(NoAnswer::Unreadable)
         }
         PastAsk::Log { span } => {
             let first = first_frame(span, reader).map_err(NoAnswer::Unreadable)?;
-            page(span, None, first..=reader.head().frames, reader).map_err(NoAnswer::Unreadable)
+            page(span, None, first..=head.frames, &head, reader).map_err(NoAnswer::Unreadable)
         }
     }
 }
@@ -136,10 +153,11 @@ pub fn recorded_from(
 /// The frames that hold what a question is about, found by looking through the whole log: for tools
 /// that read a directory while nothing runs.
 pub fn find_frames(reader: &Reader, id: Option<&ConversationId>) -> Result<Frames, String> {
-    let (mut conversation, mut config) = (Vec::new(), Vec::new());
+    let (mut conversation, mut config, mut through) = (Vec::new(), Vec::new(), 0);
     for frame in reader.frames(1) {
         let frame = frame.map_err(|fault| fault.to_string())?;
         let number = frame.header.frame;
+        through = number;
         for entry in &frame.entries {
             let name = Entry::parse(&entry.line)?.conversation;
             if name == CONFIG_ID && config.last() != Some(&number) {
@@ -150,15 +168,15 @@ pub fn find_frames(reader: &Reader, id: Option<&ConversationId>) -> Result<Frame
             }
         }
     }
-    Ok(Frames { conversation: conversation.into_iter().collect(), config: config.into_iter().collect() })
+    Ok(Frames { conversation: conversation.into_iter().collect(), config: config.into_iter().collect(), through })
 }
 
 fn recorded(entry: &log::Entry) -> Result<Option<Recorded>, String> {
     Entry::parse(&entry.line)?.recorded(&entry.line, entry.hash)
 }
 
-fn check_moment(at: Moment, reader: &Reader) -> Result<(), Refusal> {
-    let head_seq = reader.head().next_seq - 1;
+fn check_moment(at: Moment, head: &Head) -> Result<(), Refusal> {
+    let head_seq = head.next_seq - 1;
     match at {
         Moment::Seq(seq) if seq > head_seq => {
             Err(Refusal::BadRequest(format!("at_seq: expected at most {head_seq}, the last event there is, got {seq}")))
@@ -178,7 +196,7 @@ fn is_within(entry: &log::Entry, at: Moment) -> bool {
 
 fn conversation_at(
     archive: &Archive,
-    frames: &Ascending,
+    frames: Listed<'_>,
     id: &ConversationId,
     at: Moment,
 ) -> Result<Option<Conversation>, String> {
@@ -211,7 +229,7 @@ fn mark_before(archive: &Archive, id: &ConversationId, at: Moment) -> Result<Opt
     Ok(seq.and_then(|seq| Mark::before(cache, id.as_str(), seq).ok().flatten()))
 }
 
-fn config_at(reader: &Reader, frames: &Ascending, at: Moment) -> Result<Config, String> {
+fn config_at(reader: &Reader, frames: Listed<'_>, at: Moment) -> Result<Config, String> {
     let mut config = Config::default();
     for_entries(reader, frames.from(0), |entry, line| {
         let goes_on = is_within(entry, at);
@@ -225,7 +243,8 @@ fn config_at(reader: &Reader, frames: &Ascending, at: Moment) -> Result<Config, 
 
 /// The configuration as the log has it now.
 pub fn config_now(reader: &Reader, frames: &[u64]) -> Result<Config, String> {
-    config_at(reader, &frames.iter().copied().collect(), Moment::Seq(u64::MAX))
+    let frames = frames.iter().copied().collect();
+    config_at(reader, Listed { frames: &frames, through: 0, head: 0 }, Moment::Seq(u64::MAX))
 }
 
 fn for_entries(
@@ -271,9 +290,10 @@ fn page(
     span: &Span,
     conversation: Option<&str>,
     frames: impl Iterator<Item = u64>,
+    head: &Head,
     reader: &Reader,
 ) -> Result<Vec<u8>, String> {
-    let head_seq = reader.head().next_seq - 1;
+    let head_seq = head.next_seq - 1;
     let mut events: Vec<Vec<u8>> = Vec::new();
     let mut bytes = 0;
     let mut looked_at = 0;

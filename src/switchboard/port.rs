@@ -316,6 +316,8 @@ pub struct Frames {
     pub conversation: Ascending,
     /// Those with entries of the configuration.
     pub config: Ascending,
+    /// The frame up to which both were looked for: later ones may hold more.
+    pub through: u64,
 }
 
 /// A page of conversations being put together.

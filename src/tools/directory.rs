@@ -62,7 +62,7 @@ impl DirectoryArchive {
                 self.past(&ask, id.as_ref())
             }
             Question::Log { span } => {
-                let frames = Frames { conversation: Ascending::default(), config: Ascending::default() };
+                let frames = Frames { conversation: Ascending::default(), config: Ascending::default(), through: 0 };
                 self.answered(&PastAsk::Log { span: span.clone() }, &frames)
             }
             Question::Conversations(ask) => self.list(ask),

@@ -262,3 +262,30 @@ fn what_was_recorded_is_read_again_for_publication() {
     assert_eq!(last.standby, [name("listener")]);
     assert_eq!(last.channel, Some(name("web")));
 }
+
+#[test]
+fn an_answer_about_the_past_lacks_nothing_up_to_the_head_that_it_names() {
+    let mut site = lived();
+    site.ask(start("c3"));
+    let all = || span(1000);
+    let asked = [
+        Ask::Past(PastAsk::History { id: Some(conversation("c3")), span: all() }),
+        Ask::Past(PastAsk::Log { span: all() }),
+    ];
+    let replies = asked.map(|ask| site.hand(anybody(), ask));
+    let ahead = Moment::Seq(site.head().next_seq);
+    let then = site.hand(anybody(), Ask::Past(PastAsk::Conversation { id: conversation("c3"), at: ahead }));
+    site.step();
+    assert!(site.take() && site.write(), "the questions have left for the log");
+    // It goes on before it is read for them.
+    site.send(offer(bot(), "c3", "agents", None));
+    site.step();
+    assert!(site.take() && site.write(), "the offer is recorded");
+    while site.read() {}
+    for reply in replies {
+        let page = site.answer(&reply).expect("a page");
+        assert_eq!(page["head_seq"], site.head().next_seq - 1);
+        assert_eq!(page["events"].as_array().unwrap().last().unwrap()["type"], "switchboard.control.offered", "{page}");
+    }
+    assert_eq!(site.answer(&then).expect("a state")["conversation"]["offer"]["to"], "agents");
+}

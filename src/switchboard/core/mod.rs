@@ -405,6 +405,7 @@ impl Core {
             let frames = Frames {
                 conversation: frames.unwrap_or_default(),
                 config: self.config.frames.iter().copied().collect(),
+                through: self.durable_frame,
             };
             self.group.push(Effect::Read(Box::new(ReadJob { by, reply, read: Read::Past(ask, frames) })));
         }
