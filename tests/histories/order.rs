@@ -1,0 +1,59 @@
+//! One order of everything that respects real time: what was answered before something else was sent stands before it.
+//!
+//! The log gives decisions their places; a read may stand wherever the log was as it shows. Each gets the first place
+//! that it can have after all that was over when it was sent. Where that leaves no place, there is no such order.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+
+/// Something that took place at one moment between being sent and being answered.
+pub struct Item<'a> {
+    /// When it was sent.
+    pub sent: u64,
+    /// When it was answered, if it was.
+    pub answered: Option<u64>,
+    /// What one client sends stands in the order in which it was sent; none where that is not promised.
+    pub line: Option<usize>,
+    pub place: Place<'a>,
+}
+
+/// Where something may stand.
+pub enum Place<'a> {
+    /// A decision: the log says where.
+    At(u64),
+    /// A read: the first place that it can have, not before the one given.
+    From(Box<dyn Fn(u64) -> Option<u64> + 'a>),
+}
+
+/// Finds the order; the number of the first item for which there is no place, and the place before which it cannot be.
+pub fn find(items: &[Item<'_>]) -> Result<(), (usize, u64)> {
+    let mut by_sending: Vec<usize> = (0..items.len()).collect();
+    by_sending.sort_by_key(|at| items[*at].sent);
+    let mut over = BinaryHeap::new();
+    let mut not_before = 0;
+    let mut lines: HashMap<usize, u64> = HashMap::new();
+    for at in by_sending {
+        let item = &items[at];
+        while let Some(Reverse((answered, place))) = over.peek().copied() {
+            if answered >= item.sent {
+                break;
+            }
+            over.pop();
+            not_before = not_before.max(place);
+        }
+        let in_line = item.line.and_then(|line| lines.get(&line)).copied().unwrap_or(0);
+        let from = not_before.max(in_line);
+        let place = match &item.place {
+            Place::At(place) => Some(*place).filter(|place| *place >= from),
+            Place::From(first) => first(from),
+        };
+        let place = place.ok_or((at, from))?;
+        if let Some(line) = item.line {
+            lines.insert(line, place);
+        }
+        if let Some(answered) = item.answered {
+            over.push(Reverse((answered, place)));
+        }
+    }
+    Ok(())
+}
