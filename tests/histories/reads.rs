@@ -224,7 +224,8 @@ fn expect(is_so: bool, otherwise: impl FnOnce() -> String) -> Result<(), String>
     if is_so { Ok(()) } else { Err(otherwise()) }
 }
 
-fn shows(slot: &Slot, seen: &Seen) -> bool {
+/// Whether a state is shown as the log has it.
+pub fn shows(slot: &Slot, seen: &Seen) -> bool {
     let is_short = (slot.version, slot.epoch, slot.seq) == (seen.version, seen.epoch, seen.seq)
         && slot.status == seen.status
         && slot.owner == seen.owner;
