@@ -81,7 +81,7 @@ struct Place {
 impl Place {
     async fn new(disk: Disk, seed: u64) -> Place {
         let site = Site::new(false, Some(disk.folder().join("data"))).await;
-        let clients = Clients::start(&site, seed, 10).await;
+        let clients = Clients::start(&site, seed, 40).await;
         Place { clients, site, connections: 1, disk }
     }
 
