@@ -34,9 +34,9 @@ pub enum Place {
 /// Where to read from, opened.
 pub enum Source {
     /// A running switchboard.
-    Nats(Connection),
+    Nats(Box<Connection>),
     /// A data directory.
-    Directory(DirectoryArchive),
+    Directory(Box<DirectoryArchive>),
 }
 
 /// What can be asked of either.
@@ -153,8 +153,8 @@ impl Source {
     /// Opens the place.
     pub fn open(place: &Place) -> Result<Source, Failure> {
         Ok(match place {
-            Place::Nats(access) => Source::Nats(Connection::open(access)?),
-            Place::Directory(path) => Source::Directory(DirectoryArchive::open(path)?),
+            Place::Nats(access) => Source::Nats(Box::new(Connection::open(access)?)),
+            Place::Directory(path) => Source::Directory(Box::new(DirectoryArchive::open(path)?)),
         })
     }
 

@@ -3,10 +3,10 @@
 //! Everything that was answered before must be there, the log must verify, and a start on it must serve the same, also
 //! without the cache. Needs to mount a file system: `tests/run power`, or `SWITCHBOARD_TEST_CUTS` for more than a few.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -135,11 +135,11 @@ impl Place {
 
     /// Starts a service on what was cut: it shows every conversation as the log has it.
     async fn serve(&mut self, data: &Path, log: &[Decision]) -> Result<(), String> {
-        let mut service = self.site.serve(data, PREFIX).spawn().expect("the program runs");
+        let timeline = Timeline::of(log)?;
+        let mut service = Served(self.site.serve(data, PREFIX).spawn().expect("the program runs"));
         let client = self.site.connect().await;
         self.site.answering_on(&client, PREFIX).await;
-        let timeline = Timeline::of(log)?;
-        let ids: std::collections::BTreeSet<&str> = log.iter().map(|decision| decision.conversation.as_str()).collect();
+        let ids: BTreeSet<&str> = log.iter().map(|decision| decision.conversation.as_str()).collect();
         let mut wrong = Vec::new();
         for id in ids.into_iter().filter(|id| *id != CONFIG) {
             let said = Said::read(&ask(&client, &format!("{PREFIX}.query.conversation.{id}"), json!({})).await);
@@ -150,8 +150,8 @@ impl Place {
                 wrong.push(format!("expected {last:?}, got {:?}", said.states));
             }
         }
-        signal(service.id(), "TERM");
-        let status = exit(&mut service).await;
+        signal(service.0.id(), "TERM");
+        let status = exit(&mut service.0).await;
         match (wrong.is_empty(), status.code()) {
             (true, Some(0)) => output(&["verify"], data).map(drop),
             (_, code) => Err(format!("ended with {code:?}: {}", wrong.join("\n"))),
@@ -195,8 +195,8 @@ impl Place {
         if is_empty {
             return;
         }
-        let mut service = self.site.serve(data, PREFIX).spawn().expect("the program runs");
-        let status = exit(&mut service).await;
+        let mut service = Served(self.site.serve(data, PREFIX).spawn().expect("the program runs"));
+        let status = exit(&mut service.0).await;
         assert_eq!(status.code(), Some(1), "half an import is refused:\n{}", self.site.log());
     }
 
@@ -207,8 +207,18 @@ impl Place {
     }
 }
 
-fn import(data: &Path, export: String) -> (std::process::Child, std::thread::JoinHandle<()>) {
-    let mut import: Command = program(&["import"]);
+/// A service on what was cut, which never outlives its test.
+struct Served(Child);
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn import(data: &Path, export: String) -> (Child, std::thread::JoinHandle<()>) {
+    let mut import = program(&["import"]);
     import.arg("--data").arg(data).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut import = import.spawn().expect("the program runs");
     let mut input = import.stdin.take().expect("a pipe");
