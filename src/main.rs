@@ -8,7 +8,7 @@ use switchboard::edge::parting::{self, Parting};
 use switchboard::tools::failure::Failure;
 use switchboard::tools::nats::Login;
 use switchboard::tools::values::TextOrJson;
-use switchboard::tools::{export, import, list, operator, replay, screen, show, verify};
+use switchboard::tools::{export, import, list, operator, replay, screen, show, verify, what_if};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     match start_diagnostics(&command).and_then(|()| run(command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            if !failure.is_reader_gone() {
+            if !failure.is_told() {
                 failure.to_string().lines().for_each(|line| eprintln!("error: {line}"));
             }
             failure.exit_code().into()
@@ -41,6 +41,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Verify(options) => verify::run(&options),
         Command::Export(options) => export::run(&options),
         Command::Import(options) => import::run(&options),
+        Command::WhatIf(options) => what_if::run(&options),
     }
 }
 

@@ -41,6 +41,8 @@ pub enum Arguments {
     Export(ExportArguments),
     /// Import an export into a new data directory, whole or not at all
     Import(ImportArguments),
+    /// Decide the recorded commands again under another configuration: which sessions would have gone otherwise
+    WhatIf(WhatIfArguments),
 }
 
 /// Where NATS is, and who asks.
@@ -214,6 +216,20 @@ pub struct ImportArguments {
     /// Publish events from this one on at the next start [default: all count as published]
     #[arg(long, value_name = "SEQ", env = "SWITCHBOARD_PUBLISH_FROM")]
     pub publish_from: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[allow(missing_docs)]
+pub struct WhatIfArguments {
+    /// The other configuration, as a file
+    #[arg(long, value_name = "FILE", env = "SWITCHBOARD_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Data directory of a switchboard that does not run
+    #[arg(long, value_name = "DIR", env = "SWITCHBOARD_DATA")]
+    pub data: Option<PathBuf>,
+    /// For people or for programs: text or json [default: text]
+    #[arg(long, value_name = "text|json", env = "SWITCHBOARD_FORMAT")]
+    pub format: Option<String>,
 }
 
 /// What an operator can ask for, as written.

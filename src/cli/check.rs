@@ -7,7 +7,7 @@ use clap::parser::ValueSource;
 
 use super::arguments::{
     Arguments, AskArguments, ExportArguments, ImportArguments, ListArguments, NatsArguments, OperatorArguments,
-    OverruleArguments, PlaceArguments, ReplayArguments, ServeArguments, ShowArguments,
+    OverruleArguments, PlaceArguments, ReplayArguments, ServeArguments, ShowArguments, WhatIfArguments,
 };
 use super::{Command, ServeOptions};
 use crate::domain::Name;
@@ -24,6 +24,7 @@ use crate::tools::show::ShowOptions;
 use crate::tools::source::Place;
 use crate::tools::values;
 use crate::tools::verify::VerifyOptions;
+use crate::tools::what_if::WhatIfOptions;
 
 /// Commands that may wait where nothing else is said.
 const QUEUE_DEFAULT: usize = 16_384;
@@ -52,6 +53,7 @@ pub fn command(
         }
         Arguments::Export(arguments) => check.export(&arguments).map(Command::Export),
         Arguments::Import(arguments) => check.import(&arguments).map(Command::Import),
+        Arguments::WhatIf(arguments) => check.what_if(&arguments).map(Command::WhatIf),
     };
     command.filter(|_| check.faults.is_empty()).ok_or(check.faults)
 }
@@ -79,13 +81,7 @@ impl Check<'_> {
         let events = self.value("--events", &arguments.events, events).unwrap_or_default();
         let queue = self.value("--queue", &arguments.queue, queue).unwrap_or(QUEUE_DEFAULT);
         let log_format = self.value("--log-format", &arguments.log_format, values::text_or_json).unwrap_or_default();
-        let config = arguments.config.as_ref().and_then(|path| match ConfigFile::read(path) {
-            Ok(file) => Some(file),
-            Err(faults) => {
-                self.faults.extend(faults);
-                None
-            }
-        });
+        let config = self.config(&arguments.config);
         Some(ServeOptions {
             access: access?,
             reply_prefix: reply_prefix.unwrap_or_else(|| "_INBOX".into()),
@@ -141,6 +137,26 @@ impl Check<'_> {
     fn import(&mut self, arguments: &ImportArguments) -> Option<ImportOptions> {
         let publish_from = self.value("--publish-from", &arguments.publish_from, seq);
         Some(ImportOptions { data: self.directory(&arguments.data)?, publish_from })
+    }
+
+    fn what_if(&mut self, arguments: &WhatIfArguments) -> Option<WhatIfOptions> {
+        let format = self.value("--format", &arguments.format, values::text_or_json).unwrap_or_default();
+        let data = self.directory(&arguments.data);
+        if arguments.config.as_ref().is_none_or(|path| path.as_os_str().is_empty()) {
+            self.fault("--config: expected the file of another configuration, got none");
+            return None;
+        }
+        Some(WhatIfOptions { config: self.config(&arguments.config)?, data: data?, format })
+    }
+
+    fn config(&mut self, path: &Option<PathBuf>) -> Option<ConfigFile> {
+        match ConfigFile::read(path.as_ref()?) {
+            Ok(file) => Some(file),
+            Err(faults) => {
+                self.faults.extend(faults);
+                None
+            }
+        }
     }
 
     fn directory(&mut self, data: &Option<PathBuf>) -> Option<PathBuf> {

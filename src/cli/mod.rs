@@ -27,6 +27,7 @@ use crate::tools::replay::ReplayOptions;
 use crate::tools::show::ShowOptions;
 use crate::tools::values::TextOrJson;
 use crate::tools::verify::VerifyOptions;
+use crate::tools::what_if::WhatIfOptions;
 
 /// What is to be done, every value checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,6 +41,7 @@ pub enum Command {
     Verify(VerifyOptions),
     Export(ExportOptions),
     Import(ImportOptions),
+    WhatIf(WhatIfOptions),
 }
 
 /// How the service is to run.

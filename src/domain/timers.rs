@@ -54,9 +54,13 @@ fn inactivity_due(c: &Conversation, activity: Activity, config: &Config) -> Opti
 
 /// Whether activity at `at` is to be noted in the log, given the last that was.
 pub fn is_to_be_noted(c: &Conversation, at: Time, config: &Config) -> bool {
-    let every_ms = match config.inactivity(c.owner.as_ref(), &c.channel) {
+    at.ms_since(c.last_activity_at) >= note_every_ms(c, config)
+}
+
+/// How long after noted activity later activity goes unnoted.
+pub fn note_every_ms(c: &Conversation, config: &Config) -> u64 {
+    match config.inactivity(c.owner.as_ref(), &c.channel) {
         (Wait::Ms(wait_ms), _) => wait_ms / 10,
         (Wait::Never, _) => NOTE_EVERY_MS_WITHOUT_TIMEOUT,
-    };
-    at.ms_since(c.last_activity_at) >= every_ms
+    }
 }

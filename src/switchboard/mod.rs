@@ -23,6 +23,7 @@ pub mod restore;
 mod slot;
 mod state;
 pub mod threads;
+pub mod what_if;
 
 pub use gauges::Gauges;
 pub use past::Archive;

@@ -6,7 +6,7 @@ use std::io;
 
 /// Exit code for a fault.
 const EXIT_FAULT: u8 = 1;
-/// Exit code where what was examined is not as it must be.
+/// Exit code where what was examined is not as it must be, or not the same.
 const EXIT_FOUND: u8 = 2;
 /// Exit code for bad usage or configuration.
 pub const EXIT_USAGE: u8 = 64;
@@ -18,6 +18,8 @@ pub enum Failure {
     Usage(Vec<String>),
     /// What was examined is not as it must be, and where.
     Found(String),
+    /// What was compared differs, which was told.
+    Differs,
     /// What it found could not be written out.
     Output(io::Error),
     /// Something else went wrong.
@@ -29,10 +31,15 @@ impl Failure {
     pub fn exit_code(&self) -> u8 {
         match self {
             Failure::Usage(_) => EXIT_USAGE,
-            Failure::Found(_) => EXIT_FOUND,
+            Failure::Found(_) | Failure::Differs => EXIT_FOUND,
             Failure::Output(_) if self.is_reader_gone() => 0,
             Failure::Output(_) | Failure::Fault(_) => EXIT_FAULT,
         }
+    }
+
+    /// Whether there is nothing more to say.
+    pub fn is_told(&self) -> bool {
+        matches!(self, Failure::Differs) || self.is_reader_gone()
     }
 
     /// Whether only whoever read the output has seen enough, as `head` does: no fault at all.
@@ -51,6 +58,7 @@ impl fmt::Display for Failure {
         match self {
             Failure::Usage(faults) => f.write_str(&faults.join("\n")),
             Failure::Found(text) => f.write_str(text),
+            Failure::Differs => f.write_str("it would have gone otherwise"),
             Failure::Output(error) => write!(f, "cannot write the output: {error}"),
             Failure::Fault(error) => f.write_str(&chain(error.as_ref())),
         }

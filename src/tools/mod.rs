@@ -30,6 +30,7 @@ pub mod table;
 pub mod timeline;
 pub mod values;
 pub mod verify;
+pub mod what_if;
 pub mod words;
 
 /// What time it is for whoever looks.

@@ -9,7 +9,7 @@ use super::live::{BEGIN, Live};
 use super::place::{Place, imported};
 use super::story::CONVERSATIONS;
 
-fn file(version: &str) -> PathBuf {
+pub fn file(version: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/archive/fixtures").join(format!("{version}.ndjson"))
 }
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use switchboard::domain::{By, Time};
+use switchboard::edge::requests::{self, Headers};
+use switchboard::edge::subjects::Endpoint;
 use switchboard::log::{Cache, Directory, DiskLog, Log, Outcome};
 use switchboard::switchboard::Gauges;
 use switchboard::switchboard::core::{Core, Saved};
@@ -44,6 +46,37 @@ impl Live {
         self.now = self.now.plus_ms(ms);
         self.run();
         self
+    }
+
+    /// Lets time go by, with every timer at its moment.
+    pub fn go_by(&mut self, ms: u64) -> &mut Live {
+        let until = self.now.plus_ms(ms);
+        while let Some(at) = self.core.next_look().filter(|at| *at <= until) {
+            self.now = self.now.max(at);
+            self.run();
+        }
+        self.now = until;
+        self.run();
+        self
+    }
+
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// What the wire brings: subject without its prefix, and body.
+    pub fn wire(&mut self, subject: &str, body: &Value) -> Value {
+        let (endpoint, tail) = subject.split_once('.').expect("an endpoint and what stands below it");
+        let endpoint = match endpoint {
+            "channel" => Endpoint::Channel,
+            "integration" => Endpoint::Integration,
+            _ => Endpoint::Operator,
+        };
+        let body = serde_json::to_vec(body).unwrap();
+        let mut request = requests::parse(endpoint, tail, Headers::default(), &body).unwrap();
+        request.reply = Some("_INBOX.1".into());
+        self.core.request(request);
+        self.answered()
     }
 
     pub fn ask(&mut self, call: Call) -> Value {

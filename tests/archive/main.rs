@@ -12,3 +12,4 @@ mod moving;
 mod place;
 mod rules;
 mod story;
+mod what_if;

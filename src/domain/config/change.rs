@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::document::Document;
 use super::{Channel, Config, Integration, Settings};
-use crate::domain::words::Name;
+use crate::domain::words::{Name, Time};
 
 /// One thing that happened to the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -67,6 +67,17 @@ impl ConfigEvent {
             }
             _ => return Ok(None),
         }))
+    }
+}
+
+impl Config {
+    /// What `document` says, as if it had stood from the beginning of time.
+    pub fn from_the_beginning(document: &Document) -> Config {
+        let mut config = Config::default();
+        for event in changes(&Config::default(), document) {
+            config.evolve(&event, 0, Time(0));
+        }
+        config
     }
 }
 
