@@ -14,7 +14,8 @@
 //! 6. A timer that would have acted where none did is certain, unless a message that the log does not hold could have put
 //!    it off: later than the last noted, by less than after which activity was noted again. What a decision says of the
 //!    last activity is believed. It is uncertain, too, where the recorded timer was held up by an outage or a restart.
-//! 7. A note of activity is taken for a message. What that comes to is uncertain: a note does not say what it was.
+//! 7. A note of activity is taken for a message, or for a `start` where a message would have left more than a note. What
+//!    that comes to is uncertain: a note does not say what it was.
 //! 8. A refusal for too many open conversations is certain only if so many would be open of which nothing is uncertain.
 //! 9. The end of a session that went otherwise is certain only where it comes with the first difference. A later one
 //!    rests on commands sent in another world, or never sent.
@@ -36,7 +37,7 @@ use std::collections::{BinaryHeap, HashMap};
 
 use serde::Deserialize;
 
-pub use outcome::{Difference, Ended, Otherwise, Tally, Way};
+pub use outcome::{Difference, Ended, EndsBy, Otherwise, Tally, Way};
 use room::Room;
 use twin::{Step, Twin};
 
@@ -103,7 +104,7 @@ impl WhatIf {
             let Some(mut twin) = self.twins.remove(&id) else { continue };
             let rules = self.room.rules(&self.recorded, &self.other, twin.channel());
             twin.wait_until(until, rules);
-            self.tell(&mut twin, true);
+            self.tell(twin.told_at_last(rules));
         }
         self.tally
     }
@@ -126,7 +127,7 @@ impl WhatIf {
         let step = step(line, &events, asked.as_ref(), &channel);
         twin.wait_for(&step, &after, self.room.rules(&self.recorded, &self.other, &after.channel));
         if twin.is_over() && line.note.is_none() {
-            self.tell(&mut twin, true);
+            self.tell(twin.told());
             twin = unknown(&id, line)?;
         }
         self.tally.sessions += u64::from(begins(&events));
@@ -138,16 +139,16 @@ impl WhatIf {
 
     /// Keeps a conversation as long as it is open in one of the worlds and something may still come of it.
     fn keep(&mut self, id: ConversationId, mut twin: Twin) {
-        self.tell(&mut twin, false);
+        self.tell(twin.told());
         if twin.is_over() {
-            return self.tell(&mut twin, true);
+            return;
         }
         self.room.enter(&twin);
         let rules = self.room.rules(&self.recorded, &self.other, twin.channel());
         let due = twin.next_due(rules).map(|(at, _)| at);
         let takes_nothing = self.recorded.settings(twin.channel()).after_close() == AfterClose::Refuses;
         if twin.is_left_to_itself() && due.is_none() && takes_nothing {
-            return self.tell(&mut twin, true);
+            return self.tell(twin.told_at_last(rules));
         }
         if let Some(due) = due.filter(|due| twin.looked_at.is_none_or(|at| *due < at)) {
             twin.looked_at = Some(due);
@@ -184,11 +185,9 @@ impl WhatIf {
         }
     }
 
-    fn tell(&mut self, twin: &mut Twin, at_last: bool) {
-        for otherwise in twin.told(at_last) {
-            self.tally.count(&otherwise);
-            self.told.push(otherwise);
-        }
+    fn tell(&mut self, sessions: Vec<Otherwise>) {
+        sessions.iter().for_each(|session| self.tally.count(session));
+        self.told.extend(sessions);
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Otherwise {
     pub ended: Option<Ended>,
     /// How it would have ended; none where it would have been open at the end of the log, or would not have begun.
     pub would_end: Option<Ended>,
+    /// When it would fall due after the end of the log, if nothing else happened, and whether as inactivity or deadline.
+    pub due: Option<(Time, EndsBy)>,
     /// Whether that end rests on what the log does not hold.
     pub is_end_uncertain: bool,
 }
@@ -55,6 +57,15 @@ pub struct Difference {
     pub why: String,
     /// On what it turns that the log does not hold, in words; none where it is certain.
     pub uncertain: Option<String>,
+}
+
+/// What ends a session by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)]
+pub enum EndsBy {
+    Inactivity,
+    Deadline,
 }
 
 /// How a session ended.

@@ -1,10 +1,11 @@
 //! One conversation in two worlds: as it was recorded, and as it would have gone.
 
-use super::outcome::{Difference, Ended, Otherwise, Way};
+use super::outcome::{Difference, Ended, EndsBy, Otherwise, Way};
 use super::{begins, why};
 use crate::domain::command::{ChannelCommand, Due, Expected};
 use crate::domain::conversation::{Stamp, Status, evolve};
 use crate::domain::decide::{Scene, Verdict, check_caller, decide};
+use crate::domain::metadata::Patch;
 use crate::domain::timers::{Activity, next_due, note_every_ms};
 use crate::domain::{By, Command, Config, Conversation, ConversationId, Event, Name, Refusal, Role, Time};
 
@@ -141,8 +142,8 @@ impl Twin {
 
     /// Lets time go by up to what is recorded next at that time, `after` which the conversation is so.
     pub fn wait_for(&mut self, step: &Step<'_>, after: &Conversation, rules: Rules<'_>) {
-        let last_noticeable = Time((self.activity.0 + self.note_every_ms).saturating_sub(1));
-        let unknown_before = |at: Time| last_noticeable.min(Time(at.0.saturating_sub(1)));
+        let last_unnoted = self.last_unnoted();
+        let unknown_before = |at: Time| last_unnoted.min(Time(at.0.saturating_sub(1)));
         let said = after.last_activity_at.max(self.activity);
         let held_up_ms = match step.by.role {
             Role::Timer => self.recorded_due(said, rules).map_or(0, |(due, _)| step.at.ms_since(due)),
@@ -158,7 +159,7 @@ impl Twin {
 
     /// Lets time go by up to a moment until which nothing is recorded.
     pub fn wait_until(&mut self, until: Time, rules: Rules<'_>) {
-        let unknown_until = Time(self.activity.0 + self.note_every_ms).min(until);
+        let unknown_until = self.last_unnoted().min(until);
         self.wait(&Gap { until, unknown_until, held_up_ms: 0 }, rules);
     }
 
@@ -178,11 +179,26 @@ impl Twin {
         self.keep_ends();
     }
 
-    /// Sessions whose ends are known in both worlds; `at_last`, all that are left.
-    pub fn told(&mut self, at_last: bool) -> Vec<Otherwise> {
+    /// Sessions whose ends are known in both worlds.
+    pub fn told(&mut self) -> Vec<Otherwise> {
         let is_known = |p: &mut Parted| p.ended.is_some() && (p.would_end.is_some() || !p.would_begin);
-        let known = self.parted.extract_if(.., |parted| at_last || is_known(parted));
-        known.map(|parted| parted.told(self.id.clone(), self.channel.clone())).collect()
+        let known = self.parted.extract_if(.., is_known);
+        known.map(|parted| parted.told(self.id.clone(), self.channel.clone(), None)).collect()
+    }
+
+    /// All sessions that were not told yet: nothing more comes of it.
+    pub fn told_at_last(self, rules: Rules<'_>) -> Vec<Otherwise> {
+        let due = self.next_due(rules).and_then(|(at, due)| match due {
+            Due::Inactivity => Some((at, EndsBy::Inactivity)),
+            Due::Deadline => Some((at, EndsBy::Deadline)),
+            Due::OfferExpiry | Due::Removal => None,
+        });
+        self.parted.into_iter().map(|parted| parted.told(self.id.clone(), self.channel.clone(), due)).collect()
+    }
+
+    /// When the last activity may have been that was not noted, if nothing speaks against it.
+    fn last_unnoted(&self) -> Time {
+        self.activity.plus_ms(self.note_every_ms.saturating_sub(1))
     }
 
     // What the other world does by itself
@@ -272,10 +288,14 @@ impl Twin {
         is_full.then(|| "it counts conversations of which it is not certain that they would be open".into())
     }
 
-    /// Activity of which only a note tells is taken for a message.
+    /// Activity of which only a note tells is taken for a message, unless a message would have left more than a note.
     fn hear(&mut self, step: &Step<'_>, after: &Conversation, rules: Rules<'_>) {
         let message = Command::Channel(ChannelCommand::Message { message_id: None, user: None, sent_at: None });
-        let Ok(events) = self.judge(step.by, &message, step.at, rules) else { return };
+        let known = (self.recorded.as_ref(), rules.recorded);
+        let is_start = self.judge_in(known, step.by, &message, step.at, 0).is_ok_and(|events| !events.is_empty());
+        let start = ChannelCommand::Start { user: None, owner: None, metadata: Patch::default(), continued_from: None };
+        let heard = if is_start { Command::Channel(start) } else { message };
+        let Ok(events) = self.judge(step.by, &heard, step.at, rules) else { return };
         if !self.is_parted && !events.is_empty() {
             let first = Difference {
                 seq: after.seq,
@@ -318,10 +338,20 @@ impl Twin {
     }
 
     fn judge(&self, by: &By, command: &Command, now: Time, rules: Rules<'_>) -> Result<Vec<Event>, Refusal> {
-        check_caller(by, rules.other)?;
-        let scene =
-            Scene { id: &self.id, by, now, config: rules.other, last_message_id: None, open_conversations: rules.open };
-        match decide(self.other.as_ref(), command, Expected::default(), &scene)? {
+        self.judge_in((self.other.as_ref(), rules.other), by, command, now, rules.open)
+    }
+
+    fn judge_in(
+        &self,
+        (c, config): (Option<&Conversation>, &Config),
+        by: &By,
+        command: &Command,
+        now: Time,
+        open_conversations: u64,
+    ) -> Result<Vec<Event>, Refusal> {
+        check_caller(by, config)?;
+        let scene = Scene { id: &self.id, by, now, config, last_message_id: None, open_conversations };
+        match decide(c, command, Expected::default(), &scene)? {
             Verdict::Applied(events) => Ok(events),
             Verdict::Unchanged => Ok(Vec::new()),
         }
@@ -370,7 +400,7 @@ impl Twin {
 }
 
 impl Parted {
-    fn told(self, conversation: ConversationId, channel: Name) -> Otherwise {
+    fn told(self, conversation: ConversationId, channel: Name, due: Option<(Time, EndsBy)>) -> Otherwise {
         let way = match self.would_begin {
             true => Way::between(self.ended.as_ref(), self.would_end.as_ref(), self.owner_differed),
             false => Way::NotBegun,
@@ -382,6 +412,7 @@ impl Parted {
             way,
             first: self.first,
             ended: self.ended,
+            due: due.filter(|_| self.would_begin && self.would_end.is_none()),
             would_end: self.would_end,
             is_end_uncertain: self.would_begin && !self.is_end_certain,
         }

@@ -38,7 +38,7 @@ pub(super) fn of_command(
     let settings = [rules.recorded, rules.other].map(|config| config.settings(&c.channel));
     match refusal {
         Some(Refusal::ConversationClosed) => return after_close(settings),
-        Some(refusal) => return format!("{}: {}", refusal.code(), refusal.message()),
+        Some(refusal) => return refusal.message(),
         None => {}
     }
     let both = [step.events, instead];

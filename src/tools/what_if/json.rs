@@ -63,6 +63,7 @@ fn told(session: &Otherwise) -> Value {
         "way": session.way,
         "ended": session.ended,
         "would_end": session.would_end,
+        "due": session.due.map(|(at, by)| json!({ "at": at, "by": by })),
         "uncertain": session.is_uncertain(),
         "first": difference(&session.first),
     })

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Report, own_fields};
 use crate::domain::event::{EndCause, ReleaseCause};
 use crate::domain::{Event, Role, Time};
-use crate::switchboard::what_if::{Difference, Ended, Otherwise, Tally, Way};
+use crate::switchboard::what_if::{Difference, Ended, EndsBy, Otherwise, Tally, Way};
 use crate::tools::past_event::{PastEvent, who};
 use crate::tools::screen::{Screen, wrapped};
 use crate::tools::table::write_pairs;
@@ -99,9 +99,19 @@ impl Report for Text<'_> {
             pairs.push(("last entry", format!("{} {}", words::day(at), words::clock(at))));
         }
         pairs.push(("the same", tally.sessions.saturating_sub(otherwise).to_string()));
-        pairs.push(("otherwise", format!("{otherwise}, {} of them uncertain", tally.uncertain)));
+        let uncertain = match otherwise {
+            0 => String::new(),
+            _ => format!(", {} of them uncertain", tally.uncertain),
+        };
+        pairs.push(("otherwise", format!("{otherwise}{uncertain}")));
         for (way, count) in Way::ALL.iter().zip(tally.ways).filter(|(_, count)| *count > 0) {
             pairs.push(("", format!("{count} {}", words_of(*way))));
+        }
+        if tally.uncertain > 0 {
+            pairs.push((
+                "perhaps",
+                "rests on messages or commands that the log does not hold, or that nobody sent".into(),
+            ));
         }
         pairs.push(("not seen", "what was refused then, and would be allowed: the log does not hold it".into()));
         write_pairs(self.out, &pairs, self.screen)?;
@@ -114,16 +124,22 @@ const YELLOW: Style = Style::new().fg_color(Some(anstyle::Color::Ansi(AnsiColor:
 fn row(session: &Otherwise) -> [String; HEADINGS.len()] {
     let id = words::shortened(session.conversation.to_string(), ID_CHARS_MAX);
     let id = if session.session > 1 { format!("{id} #{}", session.session) } else { id };
-    let ended = session
-        .ended
-        .as_ref()
-        .map_or("still open".into(), |ended| format!("{} {} {}", words::day(ended.at), second(ended.at), by(ended)));
-    let seen_from = session.ended.as_ref().map_or(Time(0), |ended| ended.at);
-    let would = match &session.would_end {
-        Some(ended) if words::day(ended.at) == words::day(seen_from) => format!("{} {}", second(ended.at), by(ended)),
-        Some(ended) => format!("{} {} {}", words::day(ended.at), second(ended.at), by(ended)),
-        None if session.way == Way::NotBegun => "not begun".into(),
-        None => "still open".into(),
+    let ends = [&session.ended, &session.would_end].map(Option::as_ref);
+    let told = match ends {
+        // Within one second the thousandths tell which was first.
+        [Some(ended), Some(would)] if second(ended.at) == second(would.at) => words::clock,
+        _ => second,
+    };
+    let ended = ends[0]
+        .map_or("still open".into(), |ended| format!("{} {} {}", words::day(ended.at), told(ended.at), by(ended)));
+    let day = ends[0].map_or_else(String::new, |ended| words::day(ended.at));
+    let on_day = |at: Time| if words::day(at) == day { told(at) } else { format!("{} {}", words::day(at), told(at)) };
+    let would = match (ends[1], session.due) {
+        (Some(ended), _) => format!("{} {}", on_day(ended.at), by(ended)),
+        (None, _) if session.way == Way::NotBegun => "not begun".into(),
+        (None, Some((at, EndsBy::Deadline))) => format!("still open, deadline {}", on_day(at)),
+        (None, Some((at, EndsBy::Inactivity))) => format!("still open, inactivity {}", on_day(at)),
+        (None, None) => "still open".into(),
     };
     let would = if session.is_uncertain() { format!("perhaps {would}") } else { would };
     [id, words_of(session.way).into(), ended, would]
@@ -168,7 +184,7 @@ fn happened(events: &[Event], channel: &str, at: Time) -> String {
 fn instead(first: &Difference, channel: &str) -> String {
     if let Some(refusal) = &first.refusal {
         let by = serde_json::to_value(&first.by).map_or_else(|_| String::new(), |by| who(&by));
-        return format!("{by} would have been refused, {}", refusal.code());
+        return format!("{by} would have been refused: {}", refusal.code());
     }
     let told = happened(&first.instead, channel, first.at);
     match first.latest {

@@ -114,5 +114,5 @@ fn a_log_of_version_1_is_compared() {
     let document = compared(&place, &crate::story::config());
     assert_eq!(document["summary"]["sessions"], 8, "one of them was reopened: {document:#}");
     let others: Vec<_> = document["sessions"].as_array().unwrap().iter().map(|s| s["conversation"].as_str()).collect();
-    assert_eq!(others, [Some("c-3"), Some("gone-1")], "{document:#}");
+    assert_eq!(others, [Some("thread-1"), Some("c-3"), Some("gone-1")], "{document:#}");
 }
