@@ -6,6 +6,7 @@ mod reports;
 mod same;
 mod sessions;
 mod timers;
+mod truth;
 
 use serde_json::{Value, json};
 use switchboard::domain::config::Document;
