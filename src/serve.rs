@@ -83,7 +83,7 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()> + Send) ->
     let gauges = Arc::new(Gauges::default());
     start_counting(&gauges, &reader);
     let log_id = reader.log_id().to_string();
-    let archive = Archive { reader, cache: Some(cache.clone()) };
+    let archive = Archive { reader, cache: Some(cache.clone()), key: secret.0 };
     let core = Core::new(secret, Box::new(cache.clone()), gauges.clone(), options.queue, restored);
     let (outlet, effects) = mpsc::channel(GROUPS_WAITING_MAX);
     // Where nobody takes effects any more the service is ending: what is recorded is published at the next start.

@@ -92,7 +92,7 @@ class Request:
         self.address = re.sub(r"<(\w+)[^>]*>", r"{\1}", said[1])
         self.summary, self.reply, self.refusals = said[2].strip(), said[3], said[4]
         # What changes nothing has no use for a command id.
-        self.is_command = self.role != "query" and self.verb not in ("state", "list")
+        self.is_command = self.role != "query" and self.verb not in ("state", "list", "export")
 
 
 # --- the document ----------------------------------------------------------------------------------------------------
@@ -287,7 +287,7 @@ def faults_of_code(contract, text):
     stated = " ".join(re.findall(r'"((?:channel|integration|operator|config)\.<.*?)"', source["edge/subjects.rs"])).split()
     addresses = {asyncapi_page.plain(request.address).removeprefix("switchboard.") for request in contract.requests}
     forms = {form.replace("<verb>", verb) for form in stated for role, list_ in arms if form.startswith(role.lower())
-             for verb in re.findall(r'"(\w+)"', list_) if form.endswith("conversation>") != (verb in ("list", "put"))}
+             for verb in re.findall(r'"(\w+)"', list_) if form.endswith("conversation>") != (verb in ("list", "put", "export"))}
     pairs = [
         ("subjects", forms, {address for address in addresses if not address.startswith("query.")}),
         ("verbs", verbs, {request.name for request in contract.requests}),

@@ -199,12 +199,14 @@ pub struct VerifyArguments {
 #[derive(Debug, Args)]
 #[allow(missing_docs)]
 pub struct ExportArguments {
-    /// Data directory of a switchboard that does not run
-    #[arg(long, value_name = "DIR", env = "SWITCHBOARD_DATA")]
-    pub data: Option<PathBuf>,
     /// Leave out the personal values (user, metadata, reason) of this conversation; several with commas between
     #[arg(long, value_name = "CONVERSATION", env = "SWITCHBOARD_REDACT", value_delimiter = ',')]
     pub redact: Vec<String>,
+    /// Name of the operator who asks a running switchboard [default: the NATS user, the user of this system, or operator]
+    #[arg(long = "as", value_name = "NAME", env = "SWITCHBOARD_AS")]
+    pub operator: Option<String>,
+    #[command(flatten)]
+    pub place: PlaceArguments,
 }
 
 #[derive(Debug, Args)]

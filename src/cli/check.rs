@@ -1,6 +1,7 @@
 //! From what was written to what is to be done; every fault is collected before any is told.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
@@ -13,8 +14,9 @@ use super::{Command, ServeOptions};
 use crate::domain::Name;
 use crate::domain::words::CONFIG_ID;
 use crate::edge::Events;
+use crate::tools::backup::Service;
 use crate::tools::config_file::ConfigFile;
-use crate::tools::export::ExportOptions;
+use crate::tools::export::{ExportOptions, Origin};
 use crate::tools::import::ImportOptions;
 use crate::tools::list::ListOptions;
 use crate::tools::nats::{Access, Login};
@@ -32,6 +34,9 @@ const QUEUE_DEFAULT: usize = 16_384;
 const QUEUE_MAX: usize = 1_000_000;
 /// Longest actor that a command may carry, in bytes.
 const ACTOR_BYTES_MAX: usize = 128;
+
+/// How long an export waits for the service to come back: a restart with a long log takes seconds.
+const RESTART_PATIENCE: Duration = Duration::from_secs(60);
 
 const SERVER_MISSING: &str = "--nats: expected the URL of a NATS server, such as nats://localhost:4222, got none";
 
@@ -131,7 +136,14 @@ impl Check<'_> {
 
     fn export(&mut self, arguments: &ExportArguments) -> Option<ExportOptions> {
         let redact = self.values("--redact", &arguments.redact, values::conversation);
-        Some(ExportOptions { data: self.directory(&arguments.data)?, redact })
+        let origin = match self.place(&arguments.place, false)? {
+            Place::Directory(data) => Origin::Directory(data),
+            Place::Nats(access) => {
+                let operator = self.operator_name(&arguments.operator, Some(&access))?;
+                Origin::Service(Service { access, operator, patience: RESTART_PATIENCE })
+            }
+        };
+        Some(ExportOptions { origin, redact })
     }
 
     fn import(&mut self, arguments: &ImportArguments) -> Option<ImportOptions> {
@@ -215,22 +227,30 @@ impl Check<'_> {
         }
         let access = self.asking(&arguments.nats);
         let id = self.value("CONVERSATION", &Some(arguments.conversation.clone()), values::conversation);
-        let user = ["USER", "LOGNAME"].into_iter().find_map(|name| self.set(name));
-        // The server's permissions tie a NATS user to the operator of its name.
-        let login = match access.as_ref().map(|access| &access.login) {
-            Some(Login::Password { user, .. }) => Some(user.clone()),
-            _ => user.clone(),
-        };
-        let operator = match given(&arguments.operator) {
-            Some(_) => self.value("--as", &arguments.operator, values::name),
-            None => login.and_then(|login| Name::parse(&login).ok()).or_else(|| Name::parse("operator").ok()),
-        };
-        let actor = arguments.actor.clone().or(user).filter(|actor| !actor.is_empty());
+        let operator = self.operator_name(&arguments.operator, access.as_ref());
+        let actor = arguments.actor.clone().or(self.user()).filter(|actor| !actor.is_empty());
         if actor.as_ref().is_some_and(|actor| actor.len() > ACTOR_BYTES_MAX) {
             self.fault(&format!("--actor: expected at most {ACTOR_BYTES_MAX} bytes, got more"));
         }
         let reason = given(&arguments.reason).map(str::to_owned);
         Some(OperatorOptions { access: access?, operator: operator?, actor, verb: verb?, id: id?, reason })
+    }
+
+    /// Under which name an operator asks. The server's permissions tie a NATS user to the operator of its name.
+    fn operator_name(&mut self, name: &Option<String>, access: Option<&Access>) -> Option<Name> {
+        if given(name).is_some() {
+            return self.value("--as", name, values::name);
+        }
+        let login = match access.map(|access| &access.login) {
+            Some(Login::Password { user, .. }) => Some(user.clone()),
+            _ => self.user(),
+        };
+        login.and_then(|login| Name::parse(&login).ok()).or_else(|| Name::parse("operator").ok())
+    }
+
+    /// The user of this system.
+    fn user(&self) -> Option<String> {
+        ["USER", "LOGNAME"].into_iter().find_map(|name| self.set(name))
     }
 
     /// Where to read from: of two places the one on the command line, and of two in the environment, where

@@ -15,6 +15,7 @@ use crate::domain::conversation::Status;
 use crate::domain::metadata::Patch;
 use crate::domain::words::{SentAt, Wait};
 use crate::domain::{By, Command, ConversationId, Name, Refusal, Role, Text};
+use crate::log::export::pieces::Place;
 use crate::switchboard::port::{Ask, CommandAsk, ListAsk, Moment, PastAsk, PutAsk, RecordedBody, Request, Span};
 
 /// Longest body of a request.
@@ -38,6 +39,11 @@ const LIMIT_MAX: u64 = 1000;
 /// Entries of a page where nothing is said.
 const LIMIT_DEFAULT: u64 = 100;
 
+/// Fewest bytes of a piece of an export: some lines.
+const EXPORT_BYTES_MIN: u64 = 1024;
+/// Most bytes of a piece of an export: half of what an answer may take, for its text is quoted.
+pub const EXPORT_BYTES_MAX: u64 = 256 * 1024;
+
 /// The headers of a request that mean something here.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Headers<'a> {
@@ -60,6 +66,7 @@ pub fn parse(endpoint: Endpoint, tail: &str, headers: Headers<'_>, body: &[u8]) 
         Route::Conversation { role, name, verb, id } => command(role, name, verb, id, headers, fields),
         Route::List(name) => list(name, fields),
         Route::Put(name) => put(name, headers, fields),
+        Route::Export(name) => export(name, fields),
         Route::QueryConversation(id) => query_conversation(id, fields),
         Route::QueryHistory(id) => Ok(query(Ask::Past(PastAsk::History { id, span: span(fields)? }))),
         Route::QueryConversations => conversations(fields),
@@ -289,6 +296,17 @@ fn list(name: Name, mut fields: Fields<'_>) -> Result<Request, Refusal> {
     };
     fields.finish()?;
     Ok(request(By::caller(Role::Integration, name, None), Ask::List(Box::new(ask))))
+}
+
+/// A piece of an export. Its text may double in length as it is quoted, and fits into an answer all the same.
+fn export(name: Name, mut fields: Fields<'_>) -> Result<Request, Refusal> {
+    let place = |text: &str| {
+        Place::parse(text).ok_or_else(|| "expected the \"next\" of the piece before, as it came".to_owned())
+    };
+    let after = fields.read("after", place)?.map(|given| given.value);
+    let limit = fields.whole("limit", EXPORT_BYTES_MIN, EXPORT_BYTES_MAX)?.unwrap_or(EXPORT_BYTES_MAX) as usize;
+    fields.finish()?;
+    Ok(request(By::caller(Role::Operator, name, None), Ask::Past(PastAsk::Export { after, limit })))
 }
 
 fn conversations(mut fields: Fields<'_>) -> Result<Request, Refusal> {

@@ -50,7 +50,7 @@ impl Endpoint {
             Endpoint::Integration => {
                 &["pass", "offer", "accept", "decline", "withdraw", "take", "release", "reply", "end", "state", "list"]
             }
-            Endpoint::Operator => &["pass", "release", "end"],
+            Endpoint::Operator => &["pass", "release", "end", "export"],
             Endpoint::Config => &["put"],
             Endpoint::Query => &["conversation", "history", "conversations", "log", "config"],
         }
@@ -62,7 +62,7 @@ impl Endpoint {
             Endpoint::Integration => {
                 "integration.<integration>.<verb>.<conversation> or integration.<integration>.list"
             }
-            Endpoint::Operator => "operator.<operator>.<verb>.<conversation>",
+            Endpoint::Operator => "operator.<operator>.<verb>.<conversation> or operator.<operator>.export",
             Endpoint::Config => "config.<operator>.put",
             Endpoint::Query => "query.<what>, with .<conversation> after conversation and history",
         }
@@ -87,6 +87,8 @@ pub enum Route {
     List(Name),
     /// A configuration is put by that operator.
     Put(Name),
+    /// The whole log as text, for that operator.
+    Export(Name),
     /// A question about one conversation.
     QueryConversation(ConversationId),
     /// A question about the history of one conversation; none is the configuration's.
@@ -114,7 +116,8 @@ pub fn parse(endpoint: Endpoint, tail: &str) -> Result<Route, Refusal> {
             known_verb(endpoint, verb).and(Ok(Route::Put(name("operator", operator)?)))
         }
         (Endpoint::Integration, [integration, "list"]) => Ok(Route::List(name("integration", integration)?)),
-        (Endpoint::Integration, [_, "list", _]) => Err(bad_form(endpoint)),
+        (Endpoint::Operator, [operator, "export"]) => Ok(Route::Export(name("operator", operator)?)),
+        (Endpoint::Integration, [_, "list", _]) | (Endpoint::Operator, [_, "export", _]) => Err(bad_form(endpoint)),
         (Endpoint::Channel | Endpoint::Integration | Endpoint::Operator, [caller, verb, id]) => {
             Ok(Route::Conversation {
                 role: role_of(endpoint),
@@ -263,6 +266,7 @@ mod tests {
         }
         assert_eq!(parse(Endpoint::Integration, "bot.list"), Ok(Route::List(Name::parse("bot").unwrap())));
         assert_eq!(parse(Endpoint::Config, "ann.put"), Ok(Route::Put(Name::parse("ann").unwrap())));
+        assert_eq!(parse(Endpoint::Operator, "ann.export"), Ok(Route::Export(Name::parse("ann").unwrap())));
         assert_eq!(parse(Endpoint::Query, "history._config"), Ok(Route::QueryHistory(None)));
         assert_eq!(parse(Endpoint::Query, "log"), Ok(Route::QueryLog));
     }
@@ -275,6 +279,7 @@ mod tests {
         assert!(refused(Endpoint::Integration, "bot.list.c").contains("list"));
         assert!(refused(Endpoint::Integration, "_bot.pass.c").contains("integration"));
         assert!(refused(Endpoint::Operator, "ann.pass._config").contains("reserved"));
+        assert!(refused(Endpoint::Operator, "ann.export.c").contains("or operator.<operator>.export"));
         assert!(refused(Endpoint::Operator, "ann.pass.a*b").contains("got '*'"));
         assert!(refused(Endpoint::Config, "ann.get").contains("put"));
         assert!(refused(Endpoint::Query, "conversation").contains("subject"));

@@ -4,27 +4,36 @@
 //! its hash, so that a fault has a line; the last says where the log ends, so that a cut shows:
 //!
 //! ```text
-//! {"switchboard":"log","format":1,"log_id":"…"}
+//! {"switchboard":"log","format":2,"log_id":"…"}
 //! {"entry":{…},"beside":{…},"hash":"…"}
-//! {"head":{"seq":340,"entries":120,"hash":"…"},"key":"…"}
+//! {"head":{"seq":340,"entries":120,"hash":"…"},"key":"…","check":"…"}
 //! ```
 //!
+//! Each hash covers its entry and everything before it, and `check` the key, which is part of no entry.
 //! `key` is the secret by which a repeated command is told from another under the same id. Whoever has it can try which
 //! value an erased one was, so it stays behind where anything is erased; repeats of what was decided before are then
 //! refused as `command_id_reused` after an import, and never carried out twice.
+//!
+//! A running service hands the same text out in [`pieces`].
+
+pub mod pieces;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::codec::{hex, unhex};
-use super::entry::{Entry, LINE_BYTES_MAX};
+use super::entry::{Entry, Hash, LINE_BYTES_MAX};
 use super::reader::Head;
 
-/// The format that this program writes and reads.
-const FORMAT: u64 = 1;
+/// The format that this program writes.
+const FORMAT: u64 = 2;
+
+/// The format before, read for good: it has no `check`.
+const FORMAT_WITHOUT_CHECK: u64 = 1;
 
 /// The longest line of an export: an entry, and what stands beside it.
 pub const EXPORT_LINE_BYTES_MAX: usize = 2 * LINE_BYTES_MAX;
@@ -52,9 +61,11 @@ struct EndLine {
     head: EndHead,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     key: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    check: Option<String>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct EndHead {
     seq: u64,
     entries: u64,
@@ -89,10 +100,9 @@ impl Exporter {
         (self.entries, self.redacted)
     }
 
-    /// Writes the end. `key` is that of the directory.
-    pub fn end(self, key: &[u8; 32], out: &mut Vec<u8>) {
-        let key = (self.redacted == 0).then(|| hex(key));
-        json_line(&EndLine { head: end_of(&self.head, self.entries), key }, out);
+    /// Writes the end. `key` is that of the directory, where it is known.
+    pub fn end(self, key: Option<&[u8; 32]>, out: &mut Vec<u8>) {
+        json_line(&end_line(&self.head, self.entries, key.filter(|_| self.redacted == 0)), out);
     }
 }
 
@@ -128,6 +138,7 @@ impl std::error::Error for BadExport {}
 #[derive(Debug, Default)]
 pub struct Importer {
     line: u64,
+    format: u64,
     entries: u64,
     head: Option<Head>,
     is_over: bool,
@@ -157,7 +168,10 @@ impl Importer {
 
     /// What is wrong where the next line does not come to its end.
     pub fn cut(&self) -> BadExport {
-        let text = "the export ends here, expected a last line with the head: it was cut, or did not come to its end";
+        let text = match self.line {
+            0 => "nothing came, expected the first line of an export of a switchboard's log",
+            _ => "the export ends here, expected a last line with the head: it was cut, or did not come to its end",
+        };
         BadExport { line: self.line + 1, text: text.into() }
     }
 
@@ -166,19 +180,26 @@ impl Importer {
         self.entries
     }
 
+    /// The seq of the last event read.
+    pub fn seq(&self) -> u64 {
+        self.head.as_ref().map_or(0, |head| head.next_seq - 1)
+    }
+
     fn begin(&mut self, line: &[u8]) -> Result<Exported, String> {
-        let foreign = || "expected the first line of an export of a switchboard's log".to_owned();
-        let header: HeaderLine = serde_json::from_slice(line).map_err(|_| foreign())?;
-        if header.switchboard != "log" {
-            return Err(foreign());
+        let header = match serde_json::from_slice::<HeaderLine>(line) {
+            Ok(header) if header.switchboard == "log" && !line.ends_with(b"\r") => header,
+            _ => return Err(foreign(line)),
+        };
+        if !(FORMAT_WITHOUT_CHECK..=FORMAT).contains(&header.format) {
+            let found = header.format;
+            return Err(format!("export format {found}, expected {FORMAT} at most: import with a newer release"));
         }
-        if header.format != FORMAT {
-            return Err(format!("export format {}, expected {FORMAT}: import with a newer release", header.format));
-        }
+        self.format = header.format;
         let log_id = Uuid::parse_str(&header.log_id).map_err(|_| "log_id: expected a UUID".to_owned())?;
         self.again.clear();
-        self.head = Some(Exporter::begin(log_id, &mut self.again).head);
+        json_line(&HeaderLine { log_id: log_id.to_string(), ..header }, &mut self.again);
         self.is_verbatim(line)?;
+        self.head = Some(Head::empty(log_id));
         Ok(Exported::Begin(log_id))
     }
 
@@ -208,15 +229,23 @@ impl Importer {
             Some(text) => Some(unhex(text.as_bytes()).ok_or("key: expected 64 hex digits")?),
             None => None,
         };
-        self.again.clear();
-        json_line(&EndLine { head: end_of(head, self.entries), key: end.key }, &mut self.again);
-        if self.is_verbatim(line).is_err() {
-            let (seq, entries) = (head.next_seq - 1, self.entries);
+        let mut expected = end_line(head, self.entries, key.as_ref());
+        if end.head != expected.head {
+            let (seq, entries) = (expected.head.seq, expected.head.entries);
             return Err(format!(
                 "a head of {} entries up to seq {}, expected {entries} up to {seq} and their hash: lines were lost or added",
                 end.head.entries, end.head.seq
             ));
         }
+        if self.format == FORMAT_WITHOUT_CHECK {
+            expected.check = None;
+        }
+        if end.check != expected.check {
+            return Err("the check of the key does not match: this line was edited".into());
+        }
+        self.again.clear();
+        json_line(&expected, &mut self.again);
+        self.is_verbatim(line)?;
         self.is_over = true;
         Ok(Exported::End(key))
     }
@@ -242,8 +271,30 @@ fn write_entry(entry: &Entry, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\"}\n");
 }
 
-fn end_of(head: &Head, entries: u64) -> EndHead {
-    EndHead { seq: head.next_seq - 1, entries, hash: hex(&head.hash) }
+fn end_line(head: &Head, entries: u64, key: Option<&[u8; 32]>) -> EndLine {
+    let end = EndHead { seq: head.next_seq - 1, entries, hash: hex(&head.hash) };
+    EndLine { head: end, key: key.map(|key| hex(key)), check: Some(hex(&check_of(&head.hash, key))) }
+}
+
+/// Whoever changes or drops the key, which no hash of an entry covers, is found out.
+fn check_of(hash: &Hash, key: Option<&[u8; 32]>) -> Hash {
+    let mut digest = Sha256::new();
+    digest.update(hash);
+    digest.update(key.map_or(&[][..], |key| key));
+    digest.finalize().into()
+}
+
+/// What a first line that is none may be.
+fn foreign(line: &[u8]) -> String {
+    let is_packed = line.starts_with(&[0x1f, 0x8b]) || line.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
+    let is_encoded = [&[0xef, 0xbb, 0xbf][..], &[0xff, 0xfe], &[0xfe, 0xff]].iter().any(|mark| line.starts_with(mark));
+    let why = match () {
+        () if is_packed => "this is compressed: unpack it first, as with gzip -dc or zstd -dc",
+        () if is_encoded => "this was written again in another encoding: take the file as the export wrote it",
+        () if line.ends_with(b"\r") => "its lines end in CR LF: take the file as the export wrote it, with LF alone",
+        () => return "expected the first line of an export of a switchboard's log".into(),
+    };
+    format!("expected the first line of an export of a switchboard's log; {why}")
 }
 
 fn json_line(line: &impl Serialize, out: &mut Vec<u8>) {

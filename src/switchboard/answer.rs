@@ -5,6 +5,7 @@ use super::state::{write_short, write_state};
 use crate::domain::command::Expected;
 use crate::domain::config::Settings;
 use crate::domain::{By, Config, Conversation, Name, Refusal, Text, Time};
+use crate::log::export::pieces::Piece;
 
 /// What a command came to, for its answer.
 #[derive(Debug, Default)]
@@ -91,6 +92,17 @@ pub fn config(config: &Config) -> Vec<u8> {
     line.open();
     line.field("config", &config.to_json());
     line.field("version", &config.version());
+    line.close();
+    line.into_bytes()
+}
+
+/// A piece of an export.
+pub fn export(piece: &Piece) -> Vec<u8> {
+    let mut line = Line::with_capacity(128 + piece.text.len() * 5 / 4);
+    line.open();
+    line.field("text", &piece.text);
+    line.field("next", &piece.next.map(|place| place.to_string()));
+    line.field("through_seq", &piece.through_seq);
     line.close();
     line.into_bytes()
 }

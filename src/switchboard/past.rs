@@ -13,6 +13,7 @@ use super::record::Entry;
 use super::slot::Slot;
 use crate::domain::words::CONFIG_ID;
 use crate::domain::{Config, Conversation, ConversationId, Refusal};
+use crate::log::export::pieces::{self, NoPiece, Place};
 use crate::log::{self, Cache, Fault, Frame, Head, Reader};
 
 /// Most bytes of a page of events.
@@ -29,6 +30,8 @@ pub struct Archive {
     pub reader: Reader,
     /// The cache; none where only the log is looked at.
     pub cache: Option<Cache>,
+    /// The secret of the directory, which an export carries.
+    pub key: [u8; 32],
 }
 
 /// What came of a question.
@@ -63,6 +66,10 @@ impl NoAnswer {
 /// Reads what a question asks for.
 pub fn read(job: ReadJob, archive: &Archive) -> ReadOutcome {
     let ReadJob { by, reply, read } = job;
+    if let Read::Past(PastAsk::Export { after: None, .. }, _) = &read {
+        let operator = by.name.as_ref().map(tracing::field::display);
+        tracing::info!(operator, "an export of the whole log begins");
+    }
     let (body, refusal) = match read {
         Read::Closed(mut job) => {
             job.fault = closed_page(&mut job, archive).err();
@@ -122,6 +129,18 @@ pub fn answer_past(ask: &PastAsk, of: &Frames, archive: &Archive) -> Result<Vec<
             let first = first_frame(span, reader).map_err(NoAnswer::Unreadable)?;
             page(span, None, first..=head.frames, &head, reader).map_err(NoAnswer::Unreadable)
         }
+        PastAsk::Export { after, limit } => export_piece(*after, *limit, archive),
+    }
+}
+
+fn export_piece(after: Option<Place>, limit: usize, archive: &Archive) -> Result<Vec<u8>, NoAnswer> {
+    let start = after.unwrap_or_else(|| Place::begin(&archive.reader));
+    match pieces::piece(&archive.reader, &archive.key, start, limit) {
+        Ok(piece) => Ok(answer::export(&piece)),
+        Err(NoPiece::Fault(fault)) => Err(NoAnswer::Unreadable(fault.to_string())),
+        Err(NoPiece::Astray) => Err(NoAnswer::Refused(Refusal::BadRequest(format!(
+            "after: expected the \"next\" of an export of this log, got {start}: begin again"
+        )))),
     }
 }
 

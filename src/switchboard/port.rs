@@ -12,6 +12,7 @@ use crate::domain::command::Expected;
 use crate::domain::config::document::{Document, Faults};
 use crate::domain::conversation::Status;
 use crate::domain::{By, Command, Conversation, ConversationId, Name, Refusal, Text, Time};
+use crate::log::export::pieces::Place;
 
 /// A request whose form is right, on its way to be decided.
 #[derive(Debug)]
@@ -144,6 +145,13 @@ pub enum PastAsk {
     Log {
         /// Which of them.
         span: Span,
+    },
+    /// The log as text, piece by piece.
+    Export {
+        /// Where the piece starts; none is the beginning.
+        after: Option<Place>,
+        /// Its bytes, at most.
+        limit: usize,
     },
 }
 

@@ -45,8 +45,9 @@ impl DirectoryArchive {
     /// Opens a data directory that holds a log.
     pub fn open(path: &Path) -> Result<DirectoryArchive, Failure> {
         let directory = Directory::open(path).map_err(|error| Failure::Fault(Box::new(error)))?;
+        let key = *directory.key();
         let log = DiskLog::open(Arc::new(directory)).map_err(|error| Failure::Fault(Box::new(error)))?;
-        let archive = Archive { reader: log.reader(), cache: None };
+        let archive = Archive { reader: log.reader(), cache: None, key };
         Ok(DirectoryArchive { path: path.to_owned(), archive, found: None, folded: None, _log: log })
     }
 

@@ -1,11 +1,14 @@
 //! `export`: a log as text, one entry a line, for copies, for moving, and for erasing what is personal.
+//!
+//! Of a directory while nothing runs on it, or of a service that goes on meanwhile: the same text.
 
 use std::collections::BTreeSet;
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::backup::{Service, copy};
 use super::examination::{Examination, Halt};
 use super::failure::Failure;
 use crate::domain::ConversationId;
@@ -15,10 +18,19 @@ use crate::log::export::Exporter;
 /// What is to be exported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExportOptions {
-    /// The data directory.
-    pub data: PathBuf,
+    /// Where the log is.
+    pub origin: Origin,
     /// Conversations whose personal values are left out.
     pub redact: Vec<ConversationId>,
+}
+
+/// Where the log is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// In a data directory that nothing runs on.
+    Directory(PathBuf),
+    /// With a running switchboard.
+    Service(Service),
 }
 
 /// Exports to standard output.
@@ -26,12 +38,19 @@ pub fn run(options: &ExportOptions) -> Result<(), Failure> {
     export(options, &mut BufWriter::new(io::stdout()))
 }
 
-/// Exports a data directory. Up to a fault everything is written; the last line is not, so nobody takes it for whole.
+/// Exports a log. Up to a fault everything is written; the last line is not, so nobody takes it for whole.
 pub fn export(options: &ExportOptions, out: &mut dyn Write) -> Result<(), Failure> {
-    let mut examination = Examination::open(&options.data)?;
+    let eraser = Eraser::of(&options.redact);
+    match &options.origin {
+        Origin::Directory(data) => export_directory(data, eraser, out),
+        Origin::Service(service) => copy(service, eraser, out),
+    }
+}
+
+fn export_directory(data: &Path, mut eraser: Eraser<'_>, out: &mut dyn Write) -> Result<(), Failure> {
+    let mut examination = Examination::open(data)?;
     let mut lines = Vec::new();
     let mut exporter = Exporter::begin(examination.directory().log_id(), &mut lines);
-    let mut eraser = Eraser::of(&options.redact);
     let walked = examination.walk(|frame| {
         for mut entry in frame.entries {
             eraser.erase(&mut entry)?;
@@ -43,8 +62,8 @@ pub fn export(options: &ExportOptions, out: &mut dyn Write) -> Result<(), Failur
     });
     out.write_all(&lines)?;
     lines.clear();
-    if walked.is_ok() && eraser.unseen.is_empty() {
-        exporter.end(examination.directory().key(), &mut lines);
+    if walked.is_ok() && eraser.has_seen_all() {
+        exporter.end(Some(examination.directory().key()), &mut lines);
     }
     out.write_all(&lines)?;
     out.flush()?;
@@ -53,13 +72,13 @@ pub fn export(options: &ExportOptions, out: &mut dyn Write) -> Result<(), Failur
         Err(Halt::Failure(failure)) => Err(failure),
         Err(Halt::Fault(text)) => Err(Failure::Found(format!(
             "{}: {text}; everything before it is exported, without a last line: an import refuses it",
-            options.data.display()
+            data.display()
         ))),
     }
 }
 
 /// Drops personal values of some conversations.
-struct Eraser<'a> {
+pub struct Eraser<'a> {
     conversations: BTreeSet<&'a str>,
     unseen: BTreeSet<&'a str>,
 }
@@ -76,7 +95,8 @@ impl<'a> Eraser<'a> {
         Eraser { unseen: conversations.clone(), conversations }
     }
 
-    fn erase(&mut self, entry: &mut Entry) -> Result<(), Halt> {
+    /// Drops the entry's personal values where they are to go.
+    pub fn erase(&mut self, entry: &mut Entry) -> Result<(), Halt> {
         if self.conversations.is_empty() {
             return Ok(());
         }
@@ -89,8 +109,13 @@ impl<'a> Eraser<'a> {
         Ok(())
     }
 
+    /// Whether every one of the conversations was there.
+    pub fn has_seen_all(&self) -> bool {
+        self.unseen.is_empty()
+    }
+
     /// A conversation that is not there was spelt otherwise, and nobody may think that it was erased.
-    fn finish(self) -> Result<(), Failure> {
+    pub fn finish(self) -> Result<(), Failure> {
         if self.unseen.is_empty() {
             return Ok(());
         }

@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::domain::Time;
 
+pub mod backup;
 pub mod config_file;
 pub mod directory;
 pub mod examination;
@@ -22,6 +23,7 @@ pub mod past_event;
 pub mod phrases;
 pub mod progress;
 pub mod replay;
+pub mod republish;
 pub mod screen;
 pub mod show;
 pub mod source;

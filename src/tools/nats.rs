@@ -5,16 +5,22 @@
 use std::error::Error;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use async_nats::client::RequestErrorKind;
-use async_nats::{Client, ConnectOptions, Event, HeaderMap, Request, ServerAddr, ServerError};
+use async_nats::{Client, ConnectOptions, Event, HeaderMap, Request, ServerAddr, ServerError, Subscriber};
 use bytes::Bytes;
+use futures_util::StreamExt;
 use tokio::runtime::Runtime;
-use tokio::sync::mpsc;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
 
 /// How long an answer may take: a question about the past may read much of the log.
 pub const ANSWER_WAIT: Duration = Duration::from_secs(30);
+
+/// How long the server may take to confirm what was published.
+const FLUSH_WAIT: Duration = Duration::from_secs(10);
 
 /// Header that marks an answer as an error.
 const ERROR_CODE: &str = "Nats-Service-Error-Code";
@@ -72,6 +78,8 @@ pub struct Connection {
     runtime: Runtime,
     client: Client,
     complaints: mpsc::Receiver<String>,
+    losses: watch::Receiver<u64>,
+    fence: Option<(String, Subscriber)>,
     prefix: String,
 }
 
@@ -112,6 +120,8 @@ pub enum NatsError {
     },
     /// The server does not allow it.
     Denied(String),
+    /// The connection was lost, and with it perhaps what was published last.
+    Lost,
     /// The connection failed.
     Connection(Box<dyn Error + Send + Sync>),
 }
@@ -134,6 +144,7 @@ impl fmt::Display for NatsError {
                 f,
                 "the NATS server does not allow it ({text}): see the user's permissions, and --inbox-prefix for answers"
             ),
+            NatsError::Lost => f.write_str("the connection to NATS was lost"),
             NatsError::Connection(_) => f.write_str("the connection to NATS failed"),
         }
     }
@@ -156,15 +167,24 @@ impl Connection {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.map_err(NatsError::Runtime)?;
         let (complain, complaints) = mpsc::channel(COMPLAINTS_MAX);
+        let (lose, losses) = watch::channel(0);
         let options = login(&access.login)?
             .name("switchboard command line")
             .custom_inbox_prefix(&access.inbox_prefix)
             .event_callback(move |event| {
+                if let Event::Disconnected = event {
+                    lose.send_modify(|losses| *losses += 1);
+                }
                 let complain = complain.clone();
                 async move { note_complaint(event, &complain) }
             });
         let client = runtime.block_on(connect(access, options))?;
-        Ok(Connection { runtime, client, complaints, prefix: access.prefix.clone() })
+        Ok(Connection { runtime, client, complaints, losses, fence: None, prefix: access.prefix.clone() })
+    }
+
+    /// The longest message that the server takes.
+    pub fn max_payload(&self) -> usize {
+        self.client.server_info().max_payload
     }
 
     /// What the service's subjects begin with.
@@ -200,7 +220,7 @@ impl Connection {
         if !headers.is_empty() {
             request = request.headers(headers);
         }
-        let Connection { runtime, client, complaints, prefix } = self;
+        let Connection { runtime, client, complaints, prefix, .. } = self;
         runtime.block_on(async {
             tokio::select! {
                 biased;
@@ -221,18 +241,59 @@ impl Connection {
     }
 
     /// Hands a message to the connection; [`flush`](Self::flush) says whether it arrived.
-    pub fn publish(&self, subject: String, headers: HeaderMap, body: Bytes) -> Result<(), NatsError> {
-        let published = self.runtime.block_on(self.client.publish_with_headers(subject, headers, body));
-        published.map_err(|error| NatsError::Connection(Box::new(error)))
+    pub fn publish(&mut self, subject: String, headers: HeaderMap, body: Bytes) -> Result<(), NatsError> {
+        let Connection { runtime, client, losses, .. } = self;
+        runtime.block_on(async {
+            tokio::select! {
+                published = client.publish_with_headers(subject, headers, body) => {
+                    published.map_err(|error| NatsError::Connection(Box::new(error)))
+                }
+                // Without a connection the library takes so much, and then waits.
+                _ = losses.changed() => Err(NatsError::Lost),
+            }
+        })
     }
 
-    /// Waits until the server has taken everything that was published.
+    /// Waits until the server has taken everything that was published: until a message of our own, sent after it, is
+    /// back. Where this user may not publish to its own inbox the server says so in the same order, which proves as much.
     pub fn flush(&mut self) -> Result<(), NatsError> {
-        self.runtime.block_on(self.client.flush()).map_err(|error| NatsError::Connection(Box::new(error)))?;
-        match self.complaints.try_recv() {
-            Ok(complaint) => Err(NatsError::Denied(complaint)),
-            Err(_) => Ok(()),
-        }
+        let Connection { runtime, client, complaints, losses, fence, prefix } = self;
+        let failed = |error: Box<dyn Error + Send + Sync>| NatsError::Connection(error);
+        runtime.block_on(async {
+            if fence.is_none() {
+                let inbox = client.new_inbox();
+                let back = client.subscribe(inbox.clone()).await.map_err(|error| failed(Box::new(error)))?;
+                *fence = Some((inbox, back));
+            }
+            let Some((inbox, back)) = fence else { return Err(NatsError::Lost) };
+            client.publish(inbox.clone(), "".into()).await.map_err(|error| failed(Box::new(error)))?;
+            tokio::select! {
+                biased;
+                // The library says nothing of what was on its way when the connection went.
+                _ = losses.changed() => Err(NatsError::Lost),
+                Some(complaint) = complaints.recv() => match complaint.contains(inbox.as_str()) {
+                    true => Ok(()),
+                    false => Err(NatsError::Denied(complaint)),
+                },
+                Some(_) = back.next() => match client.statistics().connects.load(Relaxed) {
+                    1 => Ok(()),
+                    // It came back on another connection than what was sent before it.
+                    _ => Err(NatsError::Lost),
+                },
+                () = tokio::time::sleep(FLUSH_WAIT) => Err(NatsError::NoAnswer { prefix: prefix.clone(), waited: FLUSH_WAIT }),
+            }
+        })
+    }
+
+    /// Hears that a person or the system asks this program to end: from now on it goes on until it has tidied up.
+    pub fn interruption(&self) -> std::sync::mpsc::Receiver<()> {
+        let (tell, told) = std::sync::mpsc::channel();
+        self.runtime.spawn(async move {
+            let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
+            tokio::select! { _ = tokio::signal::ctrl_c() => {}, _ = terminate.recv() => {} }
+            let _ = tell.send(());
+        });
+        told
     }
 }
 

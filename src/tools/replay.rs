@@ -3,24 +3,20 @@
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use async_nats::HeaderMap;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::failure::Failure;
-use super::nats::{Access, Connection};
+use super::nats::Access;
 use super::past_event::PastEvent;
+use super::republish::{Publisher, continued};
 use super::screen::Screen;
 use super::source::{EventsPage, Place, Question, Source, SourceError, whole_span};
 use super::timeline::Timeline;
-use super::values::{Speed, is_event_name};
-use crate::domain::words::CONFIG_ID;
+use super::values::Speed;
 use crate::domain::{ConversationId, Time};
 use crate::switchboard::port::{Moment, Span};
-
-/// How long to listen for whether somebody serves the prefix that is to be published on.
-const PROBE_WAIT: Duration = Duration::from_millis(500);
 
 /// What is to be replayed, and how.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,28 +64,38 @@ pub enum Output {
     },
 }
 
-/// Replays events.
+/// Replays events. Where it ends before its time it says how to go on.
 pub fn run(options: &ReplayOptions) -> Result<(), Failure> {
     let mut sink = Sink::open(options)?;
+    match replay(options, &mut sink) {
+        Ok(()) => sink.finish(),
+        Err(failure) => Err(sink.ended(failure)),
+    }
+}
+
+fn replay(options: &ReplayOptions, sink: &mut Sink<'_>) -> Result<(), Failure> {
     let mut source = Source::open(&options.place)?;
     let mut pace = Pace::new(options.speed);
     let progress = Progress::new(&options.output);
-    let question = question(options);
-    source.events(question, |page| {
+    source.events(question(options), |page| {
         progress.expect(page, options);
         for event in &page.events {
             if let Speed::Times(_) = options.speed {
-                sink.flush()?;
-                pace.wait_for(parsed::<Stamp>(event)?.time);
+                let wait = pace.wait_for(parsed::<Stamp>(event)?.time);
+                if !wait.is_zero() {
+                    sink.flush()?;
+                    sink.wait(wait)?;
+                }
             }
             sink.take(event, page.head_seq)?;
         }
         sink.flush()?;
+        sink.next_seq = page.next_seq;
         progress.reached(page);
         Ok(())
     })?;
     progress.finish();
-    sink.finish()
+    Ok(())
 }
 
 fn question(options: &ReplayOptions) -> Question {
@@ -121,7 +127,13 @@ struct Stamp {
 }
 
 /// Where events go, opened.
-enum Sink<'a> {
+struct Sink<'a> {
+    way: Way<'a>,
+    /// Where the page after those that went there starts.
+    next_seq: Option<u64>,
+}
+
+enum Way<'a> {
     Ndjson(BufWriter<io::Stdout>),
     Timeline { out: BufWriter<io::Stdout>, timeline: Option<Timeline>, scope: &'a Scope },
     Publish(Box<Publisher>),
@@ -129,19 +141,20 @@ enum Sink<'a> {
 
 impl<'a> Sink<'a> {
     fn open(options: &'a ReplayOptions) -> Result<Sink<'a>, Failure> {
-        Ok(match &options.output {
-            Output::Ndjson => Sink::Ndjson(BufWriter::new(io::stdout())),
+        let way = match &options.output {
+            Output::Ndjson => Way::Ndjson(BufWriter::new(io::stdout())),
             Output::Timeline => {
-                Sink::Timeline { out: BufWriter::new(io::stdout()), timeline: None, scope: &options.scope }
+                Way::Timeline { out: BufWriter::new(io::stdout()), timeline: None, scope: &options.scope }
             }
-            Output::Publish { access, prefix } => Sink::Publish(Box::new(Publisher::open(access, prefix)?)),
-        })
+            Output::Publish { access, prefix } => Way::Publish(Box::new(Publisher::open(access, prefix)?)),
+        };
+        Ok(Sink { way, next_seq: None })
     }
 
     fn take(&mut self, event: &RawValue, head_seq: u64) -> Result<(), Failure> {
-        match self {
-            Sink::Ndjson(out) => writeln!(out, "{}", event.get())?,
-            Sink::Timeline { out, timeline, scope } => {
+        match &mut self.way {
+            Way::Ndjson(out) => writeln!(out, "{}", event.get())?,
+            Way::Timeline { out, timeline, scope } => {
                 let screen = Screen::of_stdout();
                 let timeline = timeline.get_or_insert_with(|| match scope {
                     Scope::Conversation(_) => Timeline::of_conversation(screen, head_seq),
@@ -149,73 +162,46 @@ impl<'a> Sink<'a> {
                 });
                 timeline.write(out, &parsed::<PastEvent>(event)?)?;
             }
-            Sink::Publish(publisher) => publisher.publish(event)?,
+            Way::Publish(publisher) => publisher.publish(event)?,
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, wait: Duration) -> Result<(), Failure> {
+        match &self.way {
+            Way::Publish(publisher) => publisher.wait(wait)?,
+            Way::Ndjson(_) | Way::Timeline { .. } => std::thread::sleep(wait),
         }
         Ok(())
     }
 
     fn flush(&mut self) -> Result<(), Failure> {
-        match self {
-            Sink::Ndjson(out) | Sink::Timeline { out, .. } => out.flush()?,
-            Sink::Publish(publisher) => publisher.connection.flush()?,
+        match &mut self.way {
+            Way::Ndjson(out) | Way::Timeline { out, .. } => out.flush()?,
+            Way::Publish(publisher) => publisher.flush()?,
         }
         Ok(())
     }
 
     fn finish(mut self) -> Result<(), Failure> {
-        match &mut self {
-            Sink::Ndjson(_) => {}
-            Sink::Timeline { out, timeline: Some(timeline), .. } => timeline.finish(out, None)?,
-            Sink::Timeline { out, timeline: None, .. } => writeln!(out, "no event fits")?,
-            Sink::Publish(publisher) => {
-                eprintln!("published {} events below {}.event", publisher.published, publisher.prefix);
-            }
+        match &mut self.way {
+            Way::Ndjson(_) => {}
+            Way::Timeline { out, timeline: Some(timeline), .. } => timeline.finish(out, None)?,
+            Way::Timeline { out, timeline: None, .. } => writeln!(out, "no event fits")?,
+            Way::Publish(publisher) => eprintln!("{}", publisher.told()),
         }
         self.flush()
     }
-}
 
-/// Publishes events below another prefix, under the ids they were first published with.
-struct Publisher {
-    connection: Connection,
-    prefix: String,
-    published: u64,
-}
-
-#[derive(Deserialize)]
-struct Address<'a> {
-    id: &'a str,
-    #[serde(rename = "type")]
-    full_name: &'a str,
-    subject: &'a str,
-}
-
-impl Publisher {
-    /// Refuses a prefix that somebody serves: what was recorded long ago would pass for news there.
-    fn open(access: &Access, prefix: &str) -> Result<Publisher, Failure> {
-        let mut connection = Connection::open(access)?;
-        if connection.is_answered(&format!("{prefix}.query.config"), PROBE_WAIT) {
-            let text = format!("a switchboard serves prefix {prefix}: choose another for --publish");
-            return Err(Failure::Usage(vec![text]));
+    /// What is to be said where something ended it before its time.
+    fn ended(self, failure: Failure) -> Failure {
+        match (self.way, self.next_seq) {
+            (Way::Publish(publisher), _) => Failure::text(publisher.ended(&failure)),
+            (Way::Ndjson(_), Some(next)) if !matches!(failure, Failure::Output(_)) => {
+                Failure::text(format!("{failure}\ngo on with: {}", continued(std::env::args_os(), next)))
+            }
+            _ => failure,
         }
-        Ok(Publisher { connection, prefix: prefix.to_owned(), published: 0 })
-    }
-
-    fn publish(&mut self, event: &RawValue) -> Result<(), Failure> {
-        let address: Address<'_> = parsed(event)?;
-        let name = address.full_name.strip_prefix("switchboard.").filter(|name| is_event_name(name));
-        let is_token = address.subject == CONFIG_ID || ConversationId::parse(address.subject).is_ok();
-        let Some(name) = name.filter(|_| is_token) else {
-            let text = format!("event {:?} cannot be published: its type or subject is not of tokens", address.id);
-            return Err(Failure::text(text));
-        };
-        let subject = format!("{}.event.{}.{name}", self.prefix, address.subject);
-        let mut headers = HeaderMap::new();
-        headers.insert("Content-Type", "application/cloudevents+json");
-        headers.insert("Nats-Msg-Id", address.id);
-        self.connection.publish(subject, headers, event.get().to_owned().into())?;
-        self.published += 1;
-        Ok(())
     }
 }
 
@@ -230,10 +216,11 @@ impl Pace {
         Pace { speed, first: None }
     }
 
-    fn wait_for(&mut self, time: Time) {
-        let Speed::Times(times) = self.speed else { return };
+    /// How long to wait before an event of that time goes by.
+    fn wait_for(&mut self, time: Time) -> Duration {
+        let Speed::Times(times) = self.speed else { return Duration::ZERO };
         let (first, begun) = *self.first.get_or_insert_with(|| (time, Instant::now()));
-        std::thread::sleep(due_after(time.ms_since(first), times).saturating_sub(begun.elapsed()));
+        due_after(time.ms_since(first), times).saturating_sub(begun.elapsed())
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 use switchboard::log::{Directory, DiskLog, Log};
 
 use super::live::{BEGIN, Live};
-use super::place::{Place, found, import_into, imported};
+use super::place::{Place, found, import_bytes, import_into, imported};
 use super::say::*;
 use super::story::CONVERSATIONS;
 
@@ -95,15 +95,39 @@ fn an_export_that_was_tampered_with_is_refused_with_the_line() {
         (last + 1, "cut", text[..text.len() - 1].to_owned()),
         (last + 2, "nothing after", with(&|l| l.push(l[2].clone()))),
         (1, "expected the first line", with(&|l| drop(l.remove(0)))),
-        (1, "newer release", with(&|l| l[0] = l[0].replacen("\"format\":1", "\"format\":2", 1))),
-        (1, "cut", String::new()),
+        (last + 1, "the check of the key", with(&|l| l[last] = changed_key(&l[last]))),
+        (last + 1, "the check of the key", with(&|l| l[last] = without(&l[last], "key"))),
+        (last + 1, "the check of the key", with(&|l| l[last] = without(&l[last], "check"))),
+        (1, "newer release", with(&|l| l[0] = l[0].replacen("\"format\":2", "\"format\":3", 1))),
+        (1, "newer release", with(&|l| l[0] = l[0].replacen("\"format\":2", "\"format\":0", 1))),
+        (1, "CR LF", lines.join("\r\n") + "\r\n"),
+        (3, "edited", with(&|l| l[third].push('\r'))),
+        (1, "another encoding", format!("\u{feff}{text}")),
+        (1, "nothing came", String::new()),
     ];
-    for (line, words, changed) in cases {
+    let packed = [&[0x1f, 0x8b, 8][..], &[0x28, 0xb5, 0x2f, 0xfd]].map(|start| (1, "unpack it", start.to_vec()));
+    let texts = cases.into_iter().map(|(line, words, text)| (line, words, text.into_bytes()));
+    for (line, words, changed) in texts.chain(packed) {
         let place = Place::empty();
-        let refused = found(import_into(&place.path, &changed, None).unwrap_err());
+        let refused = found(import_bytes(&place.path, &changed, None).unwrap_err());
         assert!(refused.starts_with(&format!("line {line}: ")) && refused.contains(words), "{words}: {refused}");
         assert!(!place.path.exists(), "something is left after {refused}");
     }
+}
+
+fn changed_key(line: &str) -> String {
+    let at = line.find("\"key\":\"").unwrap() + 7;
+    let digit = if line[at..].starts_with('0') { "1" } else { "0" };
+    format!("{}{digit}{}", &line[..at], &line[at + 1..])
+}
+
+fn without(line: &str, field: &str) -> String {
+    let mut value: Value = serde_json::from_str(line).unwrap();
+    value.as_object_mut().unwrap().remove(field).unwrap();
+    // As an export writes it: the head, the key, the check.
+    let rest = ["key", "check"].iter().filter_map(|name| Some(format!(",\"{name}\":{}", value.get(name)?)));
+    let head = line.split_once("},").unwrap().0;
+    format!("{head}}}{}}}", rest.collect::<String>())
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use switchboard::log::{Directory, DiskLog, Draft, Entry, Log};
-use switchboard::tools::export::{ExportOptions, export};
+use switchboard::tools::export::{ExportOptions, Origin, export};
 use switchboard::tools::failure::Failure;
 use switchboard::tools::import::{ImportOptions, import};
 use switchboard::tools::screen::Screen;
@@ -98,7 +98,7 @@ impl Place {
     pub fn export(&self, redact: &[&str]) -> (String, Result<(), Failure>) {
         let mut out = Vec::new();
         let redact = redact.iter().map(|id| conversation(id)).collect();
-        let exported = export(&ExportOptions { data: self.path.clone(), redact }, &mut out);
+        let exported = export(&ExportOptions { origin: Origin::Directory(self.path.clone()), redact }, &mut out);
         (String::from_utf8(out).unwrap(), exported)
     }
 
@@ -117,9 +117,13 @@ pub fn imported(text: &str) -> Place {
 }
 
 pub fn import_into(path: &Path, text: &str, publish_from: Option<u64>) -> Result<String, Failure> {
+    import_bytes(path, text.as_bytes(), publish_from)
+}
+
+pub fn import_bytes(path: &Path, mut text: &[u8], publish_from: Option<u64>) -> Result<String, Failure> {
     let options = ImportOptions { data: path.to_owned(), publish_from };
     let mut out = Vec::new();
-    import(&options, &mut text.as_bytes(), &mut out, Screen::unbounded())?;
+    import(&options, &mut text, &mut out, Screen::unbounded())?;
     Ok(String::from_utf8(out).unwrap())
 }
 

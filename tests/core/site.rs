@@ -143,7 +143,7 @@ impl Site {
     }
 
     pub fn archive(&self) -> Archive {
-        Archive { reader: self.log.reader(), cache: Some(self.cache.clone()) }
+        Archive { reader: self.log.reader(), cache: Some(self.cache.clone()), key: [0; 32] }
     }
 
     pub fn later(&mut self, ms: u64) -> &mut Site {

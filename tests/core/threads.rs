@@ -67,7 +67,7 @@ impl Running {
             let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
             Time(since.as_millis() as u64)
         };
-        let archive = Archive { reader, cache: Some(cache.clone()) };
+        let archive = Archive { reader, cache: Some(cache.clone()), key: [0; 32] };
         let (handle, threads) = start_threads(
             core,
             Box::new(log),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use switchboard::log::{Cache, Directory, DiskLog, Log};
 use switchboard::switchboard::core::Restored;
 use switchboard::switchboard::restore::restore;
-use switchboard::tools::export::{ExportOptions, export};
+use switchboard::tools::export::{ExportOptions, Origin, export};
 use tempfile::TempDir;
 
 use super::story;
@@ -58,7 +58,7 @@ fn states(cache: &Cache, restored: &Restored) -> Result<BTreeMap<String, Vec<u8>
 
 fn exported(data: &Path) -> (String, Result<(), String>) {
     let mut out = Vec::new();
-    let options = ExportOptions { data: data.to_owned(), redact: Vec::new() };
+    let options = ExportOptions { origin: Origin::Directory(data.to_owned()), redact: Vec::new() };
     let done = export(&options, &mut out).map_err(|failure| failure.to_string());
     (String::from_utf8(out).unwrap(), done)
 }

@@ -11,6 +11,7 @@ mod server;
 mod wire;
 mod world;
 
+mod backup;
 mod command_ids;
 mod control;
 mod crashes;

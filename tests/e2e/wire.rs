@@ -210,6 +210,7 @@ fn command_answer(verb: &str) -> &'static str {
         "list" => "conversations",
         "message" | "reply" => "relay",
         "put" => "config.put",
+        "export" => "export",
         _ => "command",
     }
 }

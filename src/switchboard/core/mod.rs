@@ -382,7 +382,7 @@ impl Core {
                 Ok(()) => self.slots.get(id).map_or(0, |slot| slot.in_group).max(self.config.in_group),
             },
             PastAsk::Config { .. } | PastAsk::History { id: None, .. } => self.config.in_group,
-            PastAsk::Log { .. } => 0,
+            PastAsk::Log { .. } | PastAsk::Export { .. } => 0,
         };
         self.parked.push(Parked { after_group, by, reply, ask });
         self.unpark();
@@ -401,6 +401,7 @@ impl Core {
                     self.slots.get(id).map(|slot| slot.frames.snapshot())
                 }
                 PastAsk::Config { .. } | PastAsk::History { id: None, .. } | PastAsk::Log { .. } => None,
+                PastAsk::Export { .. } => None,
             };
             let frames = Frames {
                 conversation: frames.unwrap_or_default(),
