@@ -1,12 +1,13 @@
 //! The service put together: directory → log → state → threads → edge, and down again in the other order.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
 
-use crate::domain::{By, Time};
+use crate::domain::{By, Config, Time};
 use crate::edge;
 use crate::log::{Cache, Directory, DiskLog, Log, LogError, Reader};
 use crate::switchboard::core::{Core, Restored};
@@ -83,6 +84,7 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()> + Send) ->
     let gauges = Arc::new(Gauges::default());
     start_counting(&gauges, &reader);
     let log_id = reader.log_id().to_string();
+    let receivers = receivers(&restored.config.config);
     let archive = Archive { reader, cache: Some(cache.clone()), key: secret.0 };
     let core = Core::new(secret, Box::new(cache.clone()), gauges.clone(), options.queue, restored);
     let (outlet, effects) = mpsc::channel(GROUPS_WAITING_MAX);
@@ -95,7 +97,7 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()> + Send) ->
     if let Some(file) = options.config {
         put_file(&handle, file);
     }
-    let core = edge::Core { handle: handle.clone(), archive, log_id, effects, gauges: gauges.clone() };
+    let core = edge::Core { handle: handle.clone(), archive, log_id, effects, gauges: gauges.clone(), receivers };
     let served = edge::run(options.edge, core, shutdown).await;
     reload.abort();
     handle.stop();
@@ -112,6 +114,11 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()> + Send) ->
     served.map_err(ServeError::Edge)?;
     tracing::info!("stopped");
     Ok(())
+}
+
+fn receivers(config: &Config) -> BTreeSet<edge::Receiver> {
+    let integrations = config.integrations().map(|name| edge::Receiver::Integration(name.clone()));
+    integrations.chain(config.channels().map(|name| edge::Receiver::Channel(name.clone()))).collect()
 }
 
 struct Opened {

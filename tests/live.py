@@ -13,10 +13,14 @@ PATIENCE_SECONDS = 30
 
 
 class Live:
-    """With `users`, those of deploy/nats.conf and what it lets them do; else open to everybody on this machine."""
+    """With `users`, those of deploy/nats.conf and what it lets them do; else open to everybody on this machine.
 
-    def __init__(self, server, binary, directory, users=True):
+    With `jetstream`, the users and accounts of deploy/nats-jetstream.conf, and a service that keeps streams.
+    """
+
+    def __init__(self, server, binary, directory, users=True, jetstream=False):
         self.server, self.binary, self.directory, self.users = server, binary, Path(directory), users
+        self.jetstream = jetstream
         self.env, self.running = dict(os.environ, NO_COLOR="1"), []
 
     def __enter__(self):
@@ -27,7 +31,7 @@ class Live:
             stop(process)
 
     def start_server(self):
-        conf = ROOT / "deploy" / "nats.conf"
+        conf = self.conf()
         for name in re.findall(r"\$(\w+_PASSWORD)", conf.read_text(encoding="utf-8")):
             self.env[name] = "p" + secrets.token_hex(8)
         ports = self.directory / "ports"
@@ -37,12 +41,24 @@ class Live:
         told = self.wait("the NATS server", process, lambda: next((file for file in ports.glob("*.ports") if file.read_text()), None))
         self.url = self.env["NATS_URL"] = json.loads(told.read_text())["nats"][0]
 
+    def conf(self):
+        if not self.jetstream:
+            return ROOT / "deploy" / "nats.conf"
+        # The same, with its streams in a directory of this test.
+        conf = self.directory / "nats-jetstream.conf"
+        shipped = (ROOT / "deploy" / "nats-jetstream.conf").read_text(encoding="utf-8")
+        if '"/var/lib/nats"' not in shipped:
+            raise Unexpected("expected store_dir /var/lib/nats in deploy/nats-jetstream.conf")
+        conf.write_text(shipped.replace("/var/lib/nats", str(self.directory / "streams")), encoding="utf-8")
+        return conf
+
     def start_service(self):
         log = self.directory / "log" / "switchboard.log"
         log.unlink(missing_ok=True)
         env = {"SWITCHBOARD_USER": "switchboard"} if self.users else {"SWITCHBOARD_PASSWORD": ""}
         process = self.start("switchboard", [self.binary, "serve", "--nats", self.url, "--data", str(self.directory / "data"),
-                                             "--config", str(ROOT / "deploy" / "switchboard.toml")], env)
+                                             "--config", str(ROOT / "deploy" / "switchboard.toml"),
+                                             "--events", "jetstream" if self.jetstream else "core"], env)
         self.wait("the switchboard", process, lambda: re.search(r"\bready\b", log.read_text()))
         return process
 

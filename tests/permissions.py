@@ -49,20 +49,16 @@ RULES = [
     ("switchboard", "publish", "switchboard.operator.alice.end.c", False),
     ("switchboard", "hear", "switchboard.channel.>", True),
     ("switchboard", "hear", "$SRV.>", True),
-    ("switchboard", "publish", "$JS.API.STREAM.CREATE.SWITCHBOARD_EVENTS", True),
-    ("switchboard", "publish", "$JS.API.STREAM.MSG.GET.SWITCHBOARD_INBOX", True),
-    ("faq-bot", "publish", "$JS.API.CONSUMER.MSG.NEXT.SWITCHBOARD_INBOX.faq-bot", False),
-    ("faq-bot", "publish", "$JS.ACK.SWITCHBOARD_INBOX.faq-bot.1.1.1.1.1", False),
-    ("faq-bot", "publish", "$JS.API.CONSUMER.CREATE.SWITCHBOARD_INBOX.faq-bot", False),
-    ("web", "publish", "$JS.API.CONSUMER.MSG.NEXT.SWITCHBOARD_EVENTS.web", False),
-    ("alice", "publish", "$JS.API.CONSUMER.CREATE.SWITCHBOARD_INBOX.faq-bot.switchboard.inbox.integration.faq-bot.>", True),
-    ("observer", "publish", "$JS.API.CONSUMER.MSG.NEXT.SWITCHBOARD_EVENTS.observer", False),
+    ("switchboard", "publish", "$JS.API.STREAM.NAMES", True),
+    ("switchboard", "publish", "$JS.API.STREAM.CREATE.SWITCHBOARD_EVENTS", False),
 ]
 # Nobody may do these; nobody but the switchboard may do the second ones.
-NOBODY = [("hear", ">"), ("hear", "_INBOX.>"), ("hear", "switchboard.>"), ("publish", "$JS.API.STREAM.DELETE.SWITCHBOARD_EVENTS"), ("publish", "$JS.API.STREAM.UPDATE.SWITCHBOARD_INBOX")]
+NOBODY = [("hear", ">"), ("hear", "_INBOX.>"), ("hear", "switchboard.>"), ("publish", "$JS.API.STREAM.DELETE.SWITCHBOARD_EVENTS"), ("publish", "$JS.API.STREAM.UPDATE.SWITCHBOARD_INBOX"),
+          ("publish", "$JS.API.CONSUMER.MSG.NEXT.SWITCHBOARD_INBOX.integration-faq-bot"), ("publish", "$JS.ACK.SWITCHBOARD_INBOX.integration-faq-bot.1.1.1.1.1"),
+          ("publish", "$JS.API.CONSUMER.CREATE.SWITCHBOARD_INBOX.x")]
 SWITCHBOARD_ONLY = [
     ("publish", "switchboard.event.c.control.passed"), ("publish", "switchboard.inbox.integration.agents.c.message.received"),
-    ("publish", "_INBOX.somebody.reply"), ("publish", "$JS.API.STREAM.CREATE.SWITCHBOARD_EVENTS"), ("hear", "switchboard.integration.>"), ("hear", "switchboard.query.>"),
+    ("publish", "_INBOX.somebody.reply"), ("hear", "switchboard.integration.>"), ("hear", "switchboard.query.>"),
 ]
 
 

@@ -22,6 +22,7 @@ mod stats;
 mod streams;
 pub mod subjects;
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -41,6 +42,7 @@ use http::{Readiness, Reason, Shown};
 use publisher::Turn;
 use service::Service;
 use stats::Stats;
+pub use streams::Receiver;
 
 /// How the edge is asked to run.
 #[derive(Clone)]
@@ -88,6 +90,8 @@ pub struct Core {
     pub effects: mpsc::Receiver<Vec<Effect>>,
     /// The switchboard's figures; `published_through` is kept here.
     pub gauges: Arc<Gauges>,
+    /// Who has an inbox by the configuration, as it is now.
+    pub receivers: BTreeSet<Receiver>,
 }
 
 /// Why the edge cannot go on.
@@ -176,6 +180,7 @@ pub async fn run(options: Options, core: Core, shutdown: impl Future<Output = ()
         gauges: core.gauges,
         stats: stats.clone(),
         streams,
+        receivers: core.receivers,
     };
     let publishing = publisher::run(parts, core.effects, turned);
     let identity = Identity::new(&options.prefix, &core.log_id);

@@ -6,6 +6,7 @@
 //! published again under the same ids, before anything newer. With JetStream it counts only when the
 //! streams have acknowledged it ([`super::streams`]), for which nothing here waits.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -19,7 +20,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::message::{self, Outgoing, Place, error_headers};
 use super::stats::Stats;
-use super::streams::{self, Acks, Happening, Health, Streams};
+use super::streams::{self, Acks, Happening, Health, Receiver, Streams};
 use super::subjects::Subjects;
 use crate::domain::Refusal;
 use crate::switchboard::answer::{Facts, error_body};
@@ -76,6 +77,8 @@ pub struct Parts {
     pub stats: Arc<Stats>,
     /// What the streams show, with JetStream.
     pub streams: Option<Arc<Health>>,
+    /// Who has an inbox by the configuration.
+    pub receivers: BTreeSet<Receiver>,
 }
 
 /// Publishes what is recorded, and leaves once the switchboard has stopped.
@@ -235,6 +238,9 @@ impl Publisher {
     }
 
     async fn recorded(&mut self, recorded: &Recorded) {
+        if let Some(streams) = &mut self.streams {
+            streams.heard(recorded);
+        }
         // What has no connection now is read from the log when there is one.
         if self.link.is_none() {
             return;
@@ -427,6 +433,7 @@ fn streams_of(parts: &Parts, health: Arc<Health>) -> Streams {
         gauges: parts.gauges.clone(),
         stats: parts.stats.clone(),
         health,
+        receivers: parts.receivers.clone(),
     })
 }
 

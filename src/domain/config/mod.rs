@@ -166,6 +166,16 @@ impl Config {
         self.integrations.get(name).map(|known| &known.value).filter(|integration| integration.enabled)
     }
 
+    /// The names of all integrations, disabled ones too.
+    pub fn integrations(&self) -> impl Iterator<Item = &Name> {
+        self.integrations.keys()
+    }
+
+    /// The names of all channels that it names.
+    pub fn channels(&self) -> impl Iterator<Item = &Name> {
+        self.channels.keys()
+    }
+
     /// Whoever gets conversations of `channel` that nobody holds.
     pub fn default_for(&self, channel: &Name) -> Option<&Name> {
         let name = self.settings(channel).default_integration.as_ref()?;

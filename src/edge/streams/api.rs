@@ -1,5 +1,6 @@
 //! Asks JetStream: makes sure that the streams are there as they should be, and reads their last message.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_nats::{Client, RequestErrorKind};
@@ -21,6 +22,7 @@ const NAME_IN_USE: u64 = 10058;
 const STREAM_NOT_FOUND: u64 = 10059;
 const OVERLAP: u64 = 10065;
 const NO_ROOM: u64 = 10047;
+const CONSUMER_EXISTS: u64 = 10148;
 
 /// Why the streams cannot be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,6 +101,39 @@ pub async fn ensure(client: &Client, prefix: &str, which: Which) -> Result<Found
         sequence => message(client, &name, sequence).await?,
     };
     Ok(Found { last_sequence, last })
+}
+
+/// The durable consumers of a stream by name, each with its configuration.
+pub async fn consumers(client: &Client, stream: &str) -> Result<BTreeMap<String, Value>, Trouble> {
+    let mut all = BTreeMap::new();
+    loop {
+        let answer = ask(client, &format!("CONSUMER.LIST.{stream}"), json!({ "offset": all.len() })).await?;
+        if code_in(&answer).is_some() {
+            return Err(trouble(stream, &answer));
+        }
+        let page = answer["consumers"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let known = all.len();
+        all.extend(page.iter().filter_map(|one| Some((one["name"].as_str()?.to_owned(), one["config"].clone()))));
+        if all.len() == known || all.len() as u64 >= answer["total"].as_u64().unwrap_or(0) {
+            return Ok(all);
+        }
+    }
+}
+
+/// Makes a consumer that is not there; one that is there in the meantime stays as it is.
+pub async fn make_consumer(
+    client: &Client,
+    stream: &str,
+    name: &str,
+    subjects: &str,
+    config: Value,
+) -> Result<(), Trouble> {
+    let body = json!({ "stream_name": stream, "config": config, "action": "create" });
+    let answer = ask(client, &format!("CONSUMER.CREATE.{stream}.{name}.{subjects}"), body).await?;
+    match code_in(&answer) {
+        None | Some(CONSUMER_EXISTS) => Ok(()),
+        Some(_) => Err(trouble(&format!("{stream}, whose consumer {name} cannot be made"), &answer)),
+    }
 }
 
 async fn message(client: &Client, stream: &str, sequence: u64) -> Result<Option<Last>, Trouble> {

@@ -19,10 +19,11 @@ mod flight;
 mod health;
 mod kept;
 mod pace;
+mod readers;
 mod sending;
 mod wanted;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -46,6 +47,8 @@ use flight::Flight;
 pub use health::Health;
 use kept::{Keep, Kept};
 use pace::MESSAGES_MAX;
+use readers::Readers;
+pub use readers::Receiver;
 pub use sending::Acks;
 use sending::{heard, send};
 use wanted::Which;
@@ -80,6 +83,8 @@ pub struct Parts {
     pub stats: Arc<Stats>,
     /// What is shown.
     pub health: Arc<Health>,
+    /// Who has an inbox by the configuration.
+    pub receivers: BTreeSet<Receiver>,
 }
 
 /// The two streams, as this end sees them.
@@ -98,6 +103,7 @@ pub struct Streams {
     /// What was read and is not sent yet.
     ahead: VecDeque<Step>,
     was_asked: bool,
+    readers: Readers,
 }
 
 /// A step on the way to where the streams hold an event that was read from the log.
@@ -151,8 +157,9 @@ pub async fn check(client: &Client, prefix: &str) -> Result<(), Trouble> {
 
 impl Streams {
     /// Not connected yet.
-    pub fn new(parts: Parts) -> Streams {
+    pub fn new(mut parts: Parts) -> Streams {
         Streams {
+            readers: Readers::new(std::mem::take(&mut parts.receivers)),
             subjects: Subjects::new(&parts.prefix),
             parts,
             state: State::Off,
@@ -177,7 +184,13 @@ impl Streams {
     /// There is no connection any more. What was under way may have arrived or not; the streams will say.
     pub fn lost(&mut self) {
         self.let_go(State::Off);
+        self.readers.stop();
         self.acks = None;
+    }
+
+    /// Takes in who has an inbox.
+    pub fn heard(&mut self, recorded: &Recorded) {
+        self.readers.heard(recorded);
     }
 
     /// Whether an event may be sent into the streams as it is published. Where too much is under way, they are behind from here.
@@ -275,6 +288,9 @@ impl Streams {
             State::Waiting(until) if until <= Instant::now() => self.ask(),
             State::Behind | State::InStep if self.flight.is_late() => self.fault(LATE),
             _ => {}
+        }
+        if let Some(acks) = &self.acks {
+            self.readers.look(&acks.client, &self.parts.prefix);
         }
         self.go_on(through).await;
     }
@@ -429,6 +445,7 @@ impl Streams {
         self.ends = ends;
         self.state = State::Behind;
         self.parts.health.behind();
+        self.readers.begin();
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 /// How long a stream keeps what it holds. The log is the archive.
-const AGE_DAYS_MAX: u64 = 7;
+pub const AGE_DAYS_MAX: u64 = 7;
 /// Most bytes of one stream on the server's disk. With the age it also bounds the subjects, each of
 /// which costs the server about 400 bytes of memory.
 const STREAM_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
@@ -12,7 +12,8 @@ const STREAM_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 /// out, and a longer memory would cost it an entry for every message of the meantime.
 const DUPLICATES_NS: u64 = 100_000_000;
 
-const SECOND_NS: u64 = 1_000_000_000;
+/// What the server counts durations in.
+pub const SECOND_NS: u64 = 1_000_000_000;
 
 /// One of the two streams; its place here is its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
