@@ -69,6 +69,8 @@ async def in_accounts(live):
         raise Unexpected("expected that the switchboard's account heard the commands of faq-bot itself")
     if (await observer.ask("query.conversation.held"))["conversation"]["status"] != "open":
         raise Unexpected("a forged command was carried out")
+    await bot.nc.close()
+    bot = await Client.connect("integration", "faq-bot")
     await is_refused_elsewhere(bot.nc)
     await reads_on(bot, web)
     await reads_on_every_event(observer)
