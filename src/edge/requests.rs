@@ -252,13 +252,22 @@ impl Body<'_> {
     }
 
     fn keep<T>(&mut self, key: &'static str, raw: &RawValue, value: T) -> T {
-        self.recorded.plain.push((key, raw.to_owned()));
+        self.recorded.plain.push((key, on_one_line(raw)));
         value
     }
 
     fn keep_personal<T>(&mut self, key: &'static str, raw: &RawValue, value: T) -> T {
-        self.recorded.personal.push((key, raw.to_owned()));
+        self.recorded.personal.push((key, on_one_line(raw)));
         value
+    }
+}
+
+/// JSON as the log takes it: an entry is one line, and callers lay out their bodies as they like. A line feed stands
+/// between two tokens only, as strings must escape it.
+fn on_one_line(raw: &RawValue) -> Box<RawValue> {
+    match raw.get().contains('\n') {
+        true => RawValue::from_string(raw.get().replace('\n', " ")).expect("space for space it is the same JSON"),
+        false => raw.to_owned(),
     }
 }
 

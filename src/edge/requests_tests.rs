@@ -334,3 +334,12 @@ fn the_examples_of_the_schemas_are_taken() {
     }
     assert_eq!(taken, 24);
 }
+
+#[test]
+fn what_is_recorded_of_a_body_stands_on_one_line_however_it_was_laid_out() {
+    let body = "{\n \"to\":\n\"bot\",\r\n \"metadata\": {\n\t\"a\":\n\"b\\nc\"\n }\n}\n";
+    let ask = command_of(ok(Endpoint::Integration, "bot.pass.c", body));
+    let recorded: Vec<_> =
+        ask.body.plain.iter().chain(&ask.body.personal).map(|(key, raw)| (*key, raw.get())).collect();
+    assert_eq!(recorded, [("to", "\"bot\""), ("metadata", "{ \t\"a\": \"b\\nc\"  }")]);
+}

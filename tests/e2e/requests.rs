@@ -265,3 +265,12 @@ async fn service(world: &World, what: &str) -> Value {
         world.send(&format!("$SRV.{what}"), Default::default(), Vec::new(), std::time::Duration::from_secs(5)).await;
     answer.expect("an answer").json()
 }
+
+#[tokio::test]
+async fn a_body_may_be_laid_out_over_several_lines() {
+    let world = World::new().await;
+    let body = "{\n  \"user\": \"ann\",\r\n  \"metadata\": {\n\t\"plan\": \"gold\",\n\t\"seats\": 2\n  }\n}\n";
+    world.ask_with("channel.web.start.c", &[("Nats-Msg-Id", "m1")], body.into()).await.ok();
+    assert_eq!(world.state("c").await["metadata"], json!({"plan": "gold", "seats": 2}));
+    world.end().await;
+}
