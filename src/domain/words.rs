@@ -2,7 +2,7 @@
 //!
 //! A value of one of these types has passed its checks; nothing above asks again.
 
-use std::borrow::Borrow;
+use std::borrow::{Borrow, Cow};
 use std::fmt;
 use std::sync::Arc;
 
@@ -79,7 +79,7 @@ macro_rules! token {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+                let text = Cow::<str>::deserialize(deserializer)?;
                 Self::parse(&text).map_err(serde::de::Error::custom)
             }
         }
@@ -103,6 +103,17 @@ token!(
         _ => Ok(()),
     }
 );
+
+/// Longest piece of a wrong value that an error repeats: an answer must not be many times what was asked.
+const SHOWN_CHARS_MAX: usize = 40;
+
+/// The beginning of what somebody wrote, for an error that repeats it.
+pub fn shown(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(SHOWN_CHARS_MAX) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
+        None => Cow::Borrowed(text),
+    }
+}
 
 /// Stands in the place of a conversation id where the configuration is meant.
 pub const CONFIG_ID: &str = "_config";
@@ -141,9 +152,12 @@ impl Time {
 
     /// Reads an RFC 3339 moment with any offset and precision.
     pub fn parse(text: &str) -> Result<Time, String> {
-        let stamp = rfc3339(text)
-            .ok_or_else(|| format!("expected an RFC 3339 time such as 2026-01-31T12:00:00.000Z, got {text:?}"))?;
-        u64::try_from(stamp.as_millisecond()).map(Time).map_err(|_| format!("expected a time after 1970, got {text:?}"))
+        let stamp = rfc3339(text).ok_or_else(|| {
+            format!("expected an RFC 3339 time such as 2026-01-31T12:00:00.000Z, got {:?}", shown(text))
+        })?;
+        u64::try_from(stamp.as_millisecond())
+            .map(Time)
+            .map_err(|_| format!("expected a time after 1970, got {:?}", shown(text)))
     }
 }
 
@@ -162,7 +176,7 @@ impl Serialize for Time {
 
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        let text = Cow::<str>::deserialize(deserializer)?;
         Time::parse(&text).map_err(serde::de::Error::custom)
     }
 }
@@ -207,7 +221,7 @@ impl SentAt {
     /// Reads an RFC 3339 moment and notes how fine it is.
     pub fn parse(text: &str) -> Result<SentAt, String> {
         let stamp = rfc3339(text)
-            .ok_or_else(|| format!("expected an RFC 3339 time such as 2026-01-31T12:00:00Z, got {text:?}"))?;
+            .ok_or_else(|| format!("expected an RFC 3339 time such as 2026-01-31T12:00:00Z, got {:?}", shown(text)))?;
         let decimals = text.split_once('.').map_or(0, |(_, rest)| rest.bytes().take_while(u8::is_ascii_digit).count());
         let step_ns = 10_i128.pow(9 - decimals.min(9) as u32);
         Ok(SentAt { at_ns: stamp.as_nanosecond(), step_ns })
@@ -240,7 +254,8 @@ impl Wait {
         }
         let wrong = || {
             format!(
-                "expected a duration from \"1s\" to \"366d\" (a whole number and one of s m h d) or \"never\", got {text:?}"
+                "expected a duration from \"1s\" to \"366d\" (a whole number and one of s m h d) or \"never\", got {:?}",
+                shown(text)
             )
         };
         let unit = text.bytes().last().filter(u8::is_ascii).ok_or_else(wrong)? as char;
@@ -286,7 +301,7 @@ impl Serialize for Wait {
 
 impl<'de> Deserialize<'de> for Wait {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        let text = Cow::<str>::deserialize(deserializer)?;
         Wait::parse(&text).map_err(serde::de::Error::custom)
     }
 }

@@ -11,14 +11,13 @@ use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::domain::metadata::{Patch, Scalar};
+use crate::domain::words::shown;
 use crate::domain::{Name, Refusal, Text, Time};
 
 /// Means the caller's own next where control is passed, and so is no integration's name.
 pub const NEXT: &str = "next";
 /// Positions and counts stay below what every JSON reader can hold exactly.
 const WHOLE_MAX: u64 = (1 << 53) - 1;
-/// Longest piece of a wrong value that an error repeats.
-const SHOWN_CHARS_MAX: usize = 40;
 
 /// The fields that nobody has asked for yet, in the order in which they stood.
 #[derive(Debug)]
@@ -49,7 +48,7 @@ impl<'a> Fields<'a> {
     pub fn finish(&self) -> Result<(), Refusal> {
         let Some((unknown, _)) = self.left.first() else { return Ok(()) };
         let known = if self.known.is_empty() { "none".into() } else { self.known.join(", ") };
-        Err(bad(format!("unknown field {:?}; known here: {known}", shortened(unknown))))
+        Err(bad(format!("unknown field {:?}; known here: {known}", shown(unknown))))
     }
 
     /// Any JSON.
@@ -117,7 +116,7 @@ impl<'a> Fields<'a> {
             Some(scalar) => Ok((Text::from(name.as_ref()), scalar)),
             None => {
                 let expected = "a string, a finite number, true, false or null";
-                Err(wrong(&format!("{key}.{}", shortened(&name)), expected, value))
+                Err(wrong(&format!("{key}.{}", shown(&name)), expected, value))
             }
         });
         Ok(Some(Given { value: entries.collect::<Result<Patch, Refusal>>()?, raw }))
@@ -155,7 +154,7 @@ pub fn bad(text: String) -> Refusal {
 
 /// A field that is not what was expected of it.
 pub fn wrong(key: &str, expected: &str, got: &RawValue) -> Refusal {
-    bad(format!("{key}: expected {expected}, got {}", shortened(got.get())))
+    bad(format!("{key}: expected {expected}, got {}", shown(got.get())))
 }
 
 /// The text of a JSON string; none where it is something else.
@@ -185,16 +184,9 @@ fn scalar(raw: &RawValue) -> Option<Option<Scalar>> {
     }
 }
 
-fn shortened(text: &str) -> Cow<'_, str> {
-    match text.char_indices().nth(SHOWN_CHARS_MAX) {
-        Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
-        None => Cow::Borrowed(text),
-    }
-}
-
 fn not_an_object(text: &str, error: &serde_json::Error) -> Refusal {
     if error.is_data() && serde_json::from_str::<&RawValue>(text).is_ok() && !text.trim_start().starts_with('{') {
-        return bad(format!("body: expected a JSON object, got {}", shortened(text.trim())));
+        return bad(format!("body: expected a JSON object, got {}", shown(text.trim())));
     }
     bad(format!("body: expected a JSON object: {error}"))
 }
@@ -264,7 +256,7 @@ impl<'de> Visitor<'de> for OnceVisitor {
         let mut seen = std::collections::HashSet::new();
         while let Some((Key(key), Once)) = map.next_entry::<Key<'de>, Once>()? {
             if seen.contains(&key) {
-                return Err(serde::de::Error::custom(format_args!("the key {:?} stands twice", shortened(&key))));
+                return Err(serde::de::Error::custom(format_args!("the key {:?} stands twice", shown(&key))));
             }
             seen.insert(key);
         }
@@ -296,7 +288,7 @@ impl<'de> Visitor<'de> for ObjectVisitor {
                 }
             };
             if is_double {
-                return Err(serde::de::Error::custom(format_args!("the key {:?} stands twice", shortened(&key))));
+                return Err(serde::de::Error::custom(format_args!("the key {:?} stands twice", shown(&key))));
             }
             entries.push((key, value));
         }

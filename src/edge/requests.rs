@@ -13,7 +13,7 @@ use crate::domain::command::{ChannelCommand, Expected, IntegrationCommand, Opera
 use crate::domain::config::Document;
 use crate::domain::conversation::Status;
 use crate::domain::metadata::Patch;
-use crate::domain::words::{SentAt, Wait};
+use crate::domain::words::{SentAt, Wait, shown};
 use crate::domain::{By, Command, ConversationId, Name, Refusal, Role, Text};
 use crate::log::export::pieces::Place;
 use crate::switchboard::port::{Ask, CommandAsk, ListAsk, Moment, PastAsk, PutAsk, RecordedBody, Request, Span};
@@ -394,7 +394,7 @@ fn span(mut fields: Fields<'_>) -> Result<Span, Refusal> {
     fields.finish()?;
     match span.types.iter().find(|name| !is_full_name(name)) {
         Some(wrong) => {
-            Err(bad(format!("types: expected full names such as switchboard.control.passed, got {wrong:?}")))
+            Err(bad(format!("types: expected full names such as switchboard.control.passed, got {:?}", shown(wrong))))
         }
         None => Ok(span),
     }

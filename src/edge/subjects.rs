@@ -7,7 +7,7 @@
 use async_nats::Subject;
 use bytes::{BufMut, BytesMut};
 
-use crate::domain::words::CONFIG_ID;
+use crate::domain::words::{CONFIG_ID, shown};
 use crate::domain::{ConversationId, Name, Refusal, Role};
 
 /// What the server itself puts in the place of a reply subject, between accounts and gateways.
@@ -160,7 +160,7 @@ fn known_verb(endpoint: Endpoint, token: &str) -> Result<&'static str, Refusal> 
     let verbs = endpoint.verbs();
     verbs.iter().find(|verb| **verb == token).copied().ok_or_else(|| {
         let what = if endpoint == Endpoint::Query { "query" } else { "verb" };
-        Refusal::BadRequest(format!("{what}: expected one of {}, got {token:?}", verbs.join(", ")))
+        Refusal::BadRequest(format!("{what}: expected one of {}, got {:?}", verbs.join(", "), shown(token)))
     })
 }
 
@@ -182,6 +182,7 @@ pub fn may_answer(reply_prefix: &str, subject: &str) -> bool {
     let first = subject.split('.').next().unwrap_or_default();
     (first.starts_with(reply_prefix) || SERVER_REPLY_TOKENS.contains(&first))
         && subject.split('.').all(|token| !matches!(token, "" | "*" | ">"))
+        && !subject.contains(|c: char| c.is_whitespace() || c.is_control())
 }
 
 /// Writes the subjects of everything that is published, from one growing buffer.
@@ -293,9 +294,17 @@ mod tests {
         for allowed in ["_INBOX.a.b", "_INBOX_bot.x", "_R_.x.y", "_GR_.a.b.c"] {
             assert!(may_answer("_INBOX", allowed), "{allowed}");
         }
-        for refused in
-            ["switchboard.event.c.control.passed", "_R_x.y", "inbox.a", "_INBOX.>", "_INBOX.*.a", "_INBOX..a", ""]
-        {
+        for refused in [
+            "switchboard.event.c.control.passed",
+            "_R_x.y",
+            "inbox.a",
+            "_INBOX.>",
+            "_INBOX.*.a",
+            "_INBOX..a",
+            "_INBOX.a b",
+            "_INBOX.a\r\nPUB",
+            "",
+        ] {
             assert!(!may_answer("_INBOX", refused), "{refused}");
         }
         assert!(may_answer("_ANSWERS", "_ANSWERS.a") && !may_answer("_ANSWERS", "_INBOX.a"));

@@ -190,7 +190,9 @@ impl Frame {
                 two_lines(rest).ok_or_else(|| fault(Problem::Entry("expected two lines".into())))?;
             let entry = Entry::read(&hash, line.as_bytes(), beside.as_bytes()).map_err(fault)?;
             follows(seq, at, &entry).map_err(fault)?;
-            (hash, seq, at, rest) = (entry.hash, seq + u64::from(entry.events), entry.at, after);
+            let next = seq.checked_add(u64::from(entry.events));
+            seq = next.ok_or_else(|| fault(Problem::Entry("more events than can be numbered".into())))?;
+            (hash, at, rest) = (entry.hash, entry.at, after);
             entries.push(entry);
         }
         let found = [entries.len() as u64, seq, at];

@@ -20,7 +20,7 @@ pub mod port;
 mod queue;
 pub mod record;
 pub mod restore;
-mod slot;
+pub mod slot;
 mod state;
 pub mod threads;
 pub mod what_if;

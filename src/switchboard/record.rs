@@ -297,7 +297,10 @@ struct AfterEvent {
 impl<'a> Entry<'a> {
     /// Reads a line of the log.
     pub fn parse(line: &'a [u8]) -> Result<Entry<'a>, String> {
-        serde_json::from_slice(line).map_err(|error| format!("expected an entry of the log: {error}"))
+        let entry: Entry<'_> =
+            serde_json::from_slice(line).map_err(|error| format!("expected an entry of the log: {error}"))?;
+        let is_numbered = entry.seq.checked_add(entry.events.len() as u64).is_some();
+        is_numbered.then_some(entry).ok_or_else(|| "expected an entry whose events can be numbered".into())
     }
 
     /// Whether it is about the configuration.

@@ -11,7 +11,7 @@ use super::{Channel, Config, ENTRIES_MAX, Field, Integration, OnEnd, STANDBY_MAX
 use crate::domain::words::{Name, Wait};
 
 /// Faults that are told at once.
-const FAULTS_MAX: usize = 100;
+pub const FAULTS_MAX: usize = 100;
 /// Characters of a value that a fault shows.
 const SHOWN_CHARS_MAX: usize = 160;
 /// Most open conversations that one channel may be allowed.

@@ -1,0 +1,25 @@
+//! What the cache keeps of a conversation and of the configuration, read back.
+
+use switchboard::log::cache::Part;
+use switchboard::switchboard::core::ConfigHead;
+use switchboard::switchboard::slot::Slot;
+
+/// Nothing stands beside the head.
+fn nowhere(part: Part, number: u64) -> Result<Vec<u8>, String> {
+    Err(format!("{part:?} {number} is not there"))
+}
+
+pub fn check(bytes: &[u8]) {
+    if let Ok(slot) = Slot::from_head(bytes, nowhere) {
+        let head = slot.to_head();
+        let again = Slot::from_head(&head, nowhere).expect("what is written can be read");
+        assert_eq!(slot.c, again.c);
+        assert_eq!(head, again.to_head());
+        assert!(slot.activity.may_be_later, "what the cache keeps may lack the last activity");
+    }
+    if let Ok(head) = serde_json::from_slice::<ConfigHead>(bytes) {
+        let written = serde_json::to_vec(&head).expect("our values are JSON");
+        let again: ConfigHead = serde_json::from_slice(&written).expect("what is written can be read");
+        assert_eq!((head.frames, head.file), (again.frames, again.file));
+    }
+}
