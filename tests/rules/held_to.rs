@@ -64,6 +64,14 @@ fn invariant_1_sees_a_close_without_a_request_a_release_or_the_right_cause() {
     broken("I1", &let_go, &closed(EndCause::Operator, 0), |_| {});
     broken("I1", &let_go, &closed(EndCause::EndUser, 0), |c| c.owner = Some(name("bot")));
     broken("I1", &open(), &passed("bot", "agents", PassCause::Name), |c| c.status = Status::Ending);
+    broken("I1", &open(), &passed("bot", "agents", PassCause::Name), |c| c.end_requested = ending().end_requested);
+    broken("I1", &open(), &passed("bot", "agents", PassCause::Name), |c| c.closed = ended().closed);
+    broken("I1", &let_go, &closed(EndCause::EndUser, 0), |c| c.end_requested = None);
+    broken("I1", &let_go, &closed(EndCause::EndUser, 0), |c| c.closed = None);
+    broken("I1", &let_go, &closed(EndCause::EndUser, 0), |c| {
+        c.closed.iter_mut().for_each(|close| close.cause = EndCause::Operator);
+    });
+    broken("I1", &ending(), &passed("agents", "survey", PassCause::Name), |c| c.closed = ended().closed);
     let mut nobodys = ending();
     nobodys.owner = None;
     assert!(invariants::check_at_rest(&nobodys).is_err_and(|told| told.starts_with("I1")));

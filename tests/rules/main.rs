@@ -19,6 +19,7 @@ mod passing;
 mod removal;
 mod small_worlds;
 mod starting;
+mod telling;
 mod timers;
 mod walk;
 mod words;
