@@ -72,6 +72,10 @@ fn invariant_1_sees_a_close_without_a_request_a_release_or_the_right_cause() {
         c.closed.iter_mut().for_each(|close| close.cause = EndCause::Operator);
     });
     broken("I1", &ending(), &passed("agents", "survey", PassCause::Name), |c| c.closed = ended().closed);
+    broken("I1", &ending(), &released_by_agents(), |c| c.status = Status::Closed);
+    broken("I1", &ending(), &released_by_agents(), |c| {
+        (c.status, c.end_requested, c.closed) = (Status::Closed, None, ended().closed);
+    });
     let mut nobodys = ending();
     nobodys.owner = None;
     assert!(invariants::check_at_rest(&nobodys).is_err_and(|told| told.starts_with("I1")));
@@ -103,6 +107,19 @@ fn invariant_3_sees_an_event_that_does_not_fit() {
     broken("I3", &offered_to_agents(), &passed("bot", "survey", PassCause::Name), |_| {});
     broken("I3", &ending(), &offered("agents", "survey"), |_| {});
     broken("I3", &ending(), &end_requested(EndCause::Operator), |_| {});
+}
+
+#[test]
+fn invariant_3_sees_a_close_of_what_is_open_held_or_offered() {
+    let as_ended = |c: &mut Conversation| (c.owner, c.offer, c.end_requested) = (None, None, ended().end_requested);
+    let close = closed(EndCause::Integration, 0);
+    let mut offered = after(&ending(), &released_by_agents(), |_| {});
+    assert_eq!(invariants::check(Some(&offered), &close, &after(&offered, &close, as_ended)), Ok(()));
+    offered.offer = offered_to_agents().offer;
+    let released = given(CENTRE).after(web(), start()).after(bot(), release()).c().clone();
+    for before in [released, ending(), offered] {
+        broken("I3", &before, &close, as_ended);
+    }
 }
 
 #[test]
