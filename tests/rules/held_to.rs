@@ -123,6 +123,14 @@ fn invariant_3_sees_a_close_of_what_is_open_held_or_offered() {
 }
 
 #[test]
+fn a_breach_is_told_with_what_was_found() {
+    let pass = passed("agents", "survey", PassCause::Name);
+    let told = |before: Conversation| invariants::check(Some(&before), &pass, &after(&before, &pass, |_| {}));
+    let expected = "I3: switchboard.control.passed found status Some(Open), owner bot, offered to nobody";
+    assert_eq!(told(open()), Err(expected.into()));
+}
+
+#[test]
 fn invariant_4_sees_counts_that_stand_still_jump_or_go_back() {
     let pass = passed("bot", "agents", PassCause::Name);
     broken("I4", &open(), &pass, |c| c.version += 1);

@@ -1,5 +1,6 @@
 //! What commands, events, conversations and configurations say of themselves, for the layers above.
 
+use serde_json::json;
 use switchboard::domain::Command;
 use switchboard::domain::command::Due;
 use switchboard::domain::conversation::Note;
@@ -140,4 +141,10 @@ fn a_channel_that_gives_up_its_own_settings_has_the_common_ones() {
     assert!(!story.config.settings(&name("mail")).reopen);
     let version = story.config.version();
     assert_eq!(story.configured("").config.version(), version, "it is given up once");
+}
+
+#[test]
+fn nothing_is_set_and_nothing_known_only_where_there_is_no_key_at_all() {
+    assert!(patch(json!({})).is_empty() && !patch(json!({"a": null})).is_empty());
+    assert!(facts(json!({})).is_empty() && !facts(json!({"a": 1})).is_empty());
 }
