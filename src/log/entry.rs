@@ -160,7 +160,8 @@ impl<'a> Body<'a> {
         if !object || str::from_utf8(self.line).is_err() {
             return Err("expected one JSON object on one line".into());
         }
-        let mut end = 0;
+        // The brace that begins the line is part of no value.
+        let mut end = 1;
         for span in self.personal {
             if span.start < end || span.start >= span.end || span.end as usize >= self.line.len() {
                 return Err(format!(
@@ -345,7 +346,7 @@ mod tests {
 
     #[test]
     fn spans_outside_the_line_are_refused() {
-        for personal in [r#"[[8,60]]"#, r#"[[20,8]]"#, r#"[[8,20],[10,30]]"#] {
+        for personal in [r#"[[0,20]]"#, r#"[[8,60]]"#, r#"[[20,8]]"#, r#"[[8,20],[10,30]]"#] {
             let beside = format!(r#"{{"seq":1,"events":1,"at":1,"personal":{personal}}}"#);
             let read = Entry::read(&PREVIOUS, &entry().line, beside.as_bytes());
             assert!(matches!(read, Err(Problem::Entry(_))), "{personal}");

@@ -8,8 +8,6 @@ use switchboard::switchboard::port::{Ask, CommandAsk, ListAsk, PastAsk, Request}
 
 /// The most that a refusal may say: what a caller sent is repeated in part only.
 const MESSAGE_BYTES_MAX: usize = 1024;
-/// Nested deeper than this a body is told apart as it was written.
-const DEPTH_MAX: usize = 100;
 /// Bodies up to this can be laid out anew without coming upon a bound.
 const LAID_OUT_BYTES_MAX: usize = 8 * 1024;
 
@@ -46,8 +44,7 @@ pub fn check(bytes: &[u8]) {
     let Some(text) = std::str::from_utf8(body).ok().filter(|text| text.len() <= LAID_OUT_BYTES_MAX) else { return };
     let another_layout = written.ask(laid_out(text).as_bytes());
     match (&answer, &another_layout) {
-        (Ok(one), Ok(other)) if depth(text) <= DEPTH_MAX => check_same(one, other),
-        (Ok(_), Ok(_)) => {}
+        (Ok(one), Ok(other)) => check_same(one, other),
         (Err(one), Err(other)) => assert_eq!(one.code(), other.code(), "the layout decides"),
         _ => panic!("the layout decides: {answer:?}, {another_layout:?}"),
     }
@@ -132,7 +129,7 @@ fn check_canonical(request: &Request, written: &Written<'_>) {
     };
     let once = canonical(request);
     let text = std::str::from_utf8(&once).expect("the canonical form is UTF-8");
-    if once.is_empty() || once.len() > LAID_OUT_BYTES_MAX || depth(text) > DEPTH_MAX {
+    if once.is_empty() || once.len() > LAID_OUT_BYTES_MAX {
         return;
     }
     assert!(!text.contains('\n'));
@@ -150,19 +147,6 @@ fn laid_out(text: &str) -> String {
         }
     });
     out
-}
-
-fn depth(text: &str) -> usize {
-    let (mut depth, mut deepest) = (0_usize, 0);
-    each_sign(text, |c, is_structure| match c {
-        '{' | '[' if is_structure => {
-            depth += 1;
-            deepest = deepest.max(depth);
-        }
-        '}' | ']' if is_structure => depth = depth.saturating_sub(1),
-        _ => {}
-    });
-    deepest
 }
 
 fn each_sign(text: &str, mut hear: impl FnMut(char, bool)) {
