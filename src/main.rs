@@ -8,7 +8,7 @@ use switchboard::edge::parting::{self, Parting};
 use switchboard::tools::failure::Failure;
 use switchboard::tools::nats::Login;
 use switchboard::tools::values::TextOrJson;
-use switchboard::tools::{export, import, list, operator, replay, screen, show, verify, what_if};
+use switchboard::tools::{bench, export, import, list, operator, replay, screen, show, verify, what_if};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
@@ -42,6 +42,8 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Export(options) => export::run(&options),
         Command::Import(options) => import::run(&options),
         Command::WhatIf(options) => what_if::run(&options),
+        Command::Bench(options) => bench::run(&options),
+        Command::BenchFloor(options) => bench::floor::run(&options),
     }
 }
 

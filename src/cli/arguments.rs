@@ -43,6 +43,11 @@ pub enum Arguments {
     Import(ImportArguments),
     /// Decide the recorded commands again under another configuration: which sessions would have gone otherwise
     WhatIf(WhatIfArguments),
+    /// Measure how much this machine carries, beside what it could at best
+    Bench(BenchArguments),
+    /// What bench measures the service beside
+    #[command(hide = true)]
+    BenchFloor(FloorArguments),
 }
 
 /// Where NATS is, and who asks.
@@ -232,6 +237,55 @@ pub struct WhatIfArguments {
     /// For people or for programs: text or json [default: text]
     #[arg(long, value_name = "text|json", env = "SWITCHBOARD_FORMAT")]
     pub format: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[allow(missing_docs)]
+pub struct BenchArguments {
+    #[command(flatten)]
+    pub nats: NatsArguments,
+    /// The program that is started as a NATS server where --nats names none, and for synced streams [default: nats-server]
+    #[arg(long, value_name = "FILE", env = "SWITCHBOARD_NATS_SERVER")]
+    pub nats_server: Option<PathBuf>,
+    /// Directory on the disk to be measured; what is made there is removed again [default: that of temporary files]
+    #[arg(long, value_name = "DIR", env = "SWITCHBOARD_DATA")]
+    pub data: Option<PathBuf>,
+    /// Commands under way at once; several with commas between [default: 1,64,1024,8192]
+    #[arg(long, value_name = "N,…", env = "SWITCHBOARD_IN_FLIGHT", value_delimiter = ',')]
+    pub in_flight: Vec<String>,
+    /// Commands begun a second, whatever is answered; several with commas between
+    #[arg(long, value_name = "N,…", env = "SWITCHBOARD_RATE", value_delimiter = ',')]
+    pub rate: Vec<String>,
+    /// Conversations that are open at once [default: 10000]
+    #[arg(long, value_name = "N", env = "SWITCHBOARD_CONVERSATIONS")]
+    pub conversations: Option<String>,
+    /// How long a round is [default: 3s]
+    #[arg(long, value_name = "DURATION", env = "SWITCHBOARD_ROUND")]
+    pub round: Option<String>,
+    /// How many rounds there are for each figure [default: 3]
+    #[arg(long, value_name = "N", env = "SWITCHBOARD_ROUNDS")]
+    pub rounds: Option<String>,
+    /// What to measure beside the service: floor, jetstream, jetstream-always, none; several with commas between [default: all]
+    #[arg(long, value_name = "WHAT,…", env = "SWITCHBOARD_BESIDE", value_delimiter = ',')]
+    pub beside: Vec<String>,
+    /// Send commands without ids
+    #[arg(long, env = "SWITCHBOARD_WITHOUT_IDS", value_parser = clap::builder::FalseyValueParser::new())]
+    pub without_ids: bool,
+    /// What carries the events of the service: core or jetstream [default: core]
+    #[arg(long, value_name = "core|jetstream", env = "SWITCHBOARD_EVENTS")]
+    pub events: Option<String>,
+    /// For people or for programs: text or json [default: text]
+    #[arg(long, value_name = "text|json", env = "SWITCHBOARD_FORMAT")]
+    pub format: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[allow(missing_docs)]
+pub struct FloorArguments {
+    #[command(flatten)]
+    pub nats: NatsArguments,
+    #[arg(long)]
+    pub pattern: PathBuf,
 }
 
 /// What an operator can ask for, as written.

@@ -15,6 +15,7 @@ use crate::domain::Name;
 use crate::domain::words::CONFIG_ID;
 use crate::edge::Events;
 use crate::tools::backup::Service;
+use crate::tools::bench::floor::FloorOptions;
 use crate::tools::config_file::ConfigFile;
 use crate::tools::export::{ExportOptions, Origin};
 use crate::tools::import::ImportOptions;
@@ -59,12 +60,17 @@ pub fn command(
         Arguments::Export(arguments) => check.export(&arguments).map(Command::Export),
         Arguments::Import(arguments) => check.import(&arguments).map(Command::Import),
         Arguments::WhatIf(arguments) => check.what_if(&arguments).map(Command::WhatIf),
+        Arguments::Bench(arguments) => check.bench(&arguments).map(|options| Command::Bench(Box::new(options))),
+        Arguments::BenchFloor(arguments) => {
+            let access = check.access(&arguments.nats, None);
+            access.map(|access| Command::BenchFloor(FloorOptions { access, pattern: arguments.pattern }))
+        }
     };
     command.filter(|_| check.faults.is_empty()).ok_or(check.faults)
 }
 
 /// Collects faults while it reads. What cannot be read is none, and never used: a fault was noted.
-struct Check<'a> {
+pub(super) struct Check<'a> {
     matches: &'a ArgMatches,
     environment: &'a dyn Fn(&str) -> Option<String>,
     faults: Vec<String>,
@@ -281,7 +287,7 @@ impl Check<'_> {
         self.access(&arguments.server, inbox_prefix)
     }
 
-    fn access(&mut self, arguments: &NatsArguments, inbox_prefix: Option<String>) -> Option<Access> {
+    pub(super) fn access(&mut self, arguments: &NatsArguments, inbox_prefix: Option<String>) -> Option<Access> {
         let servers = self.value("--nats", &arguments.nats, values::servers);
         let prefix = self.value("--prefix", &arguments.prefix, values::prefix);
         let login = self.login(arguments);
@@ -322,7 +328,12 @@ impl Check<'_> {
         Some(logins.pop().map_or(Login::None, |(_, login)| login))
     }
 
-    fn value<T>(&mut self, name: &str, text: &Option<String>, read: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+    pub(super) fn value<T>(
+        &mut self,
+        name: &str,
+        text: &Option<String>,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
         match read(given(text)?) {
             Ok(value) => Some(value),
             Err(fault) => {
@@ -332,7 +343,7 @@ impl Check<'_> {
         }
     }
 
-    fn values<T>(&mut self, name: &str, texts: &[String], read: fn(&str) -> Result<T, String>) -> Vec<T> {
+    pub(super) fn values<T>(&mut self, name: &str, texts: &[String], read: fn(&str) -> Result<T, String>) -> Vec<T> {
         texts.iter().filter_map(|text| self.value(name, &Some(text.clone()), read)).collect()
     }
 
@@ -363,7 +374,7 @@ fn reply_prefix(text: &str) -> Result<String, String> {
     is_token.then(|| text.to_owned()).ok_or_else(|| format!("expected one token such as _INBOX, got {text:?}"))
 }
 
-fn events(text: &str) -> Result<Events, String> {
+pub(super) fn events(text: &str) -> Result<Events, String> {
     match text {
         "core" => Ok(Events::Core),
         "jetstream" => Ok(Events::JetStream),

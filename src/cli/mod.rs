@@ -5,6 +5,7 @@
 //! Values are read by our own checks and not by the parser, so that everything wrong is told at once.
 
 mod arguments;
+mod bench;
 mod check;
 
 use std::ffi::OsString;
@@ -16,6 +17,8 @@ use clap::{CommandFactory, FromArgMatches};
 pub use arguments::Cli;
 
 use crate::edge::Events;
+use crate::tools::bench::BenchOptions;
+use crate::tools::bench::floor::FloorOptions;
 use crate::tools::config_file::ConfigFile;
 use crate::tools::export::ExportOptions;
 use crate::tools::failure::EXIT_USAGE;
@@ -42,6 +45,8 @@ pub enum Command {
     Export(ExportOptions),
     Import(ImportOptions),
     WhatIf(WhatIfOptions),
+    Bench(Box<BenchOptions>),
+    BenchFloor(FloorOptions),
 }
 
 /// How the service is to run.

@@ -169,3 +169,16 @@ fn a_pass_says_to_whom() {
     assert_eq!(options.verb, Verb::Pass { to: Name::parse("agents").unwrap() });
     assert!(faults("operator pass c-1 --nats nats://localhost")[0].starts_with("--to: "));
 }
+
+#[test]
+fn bench_takes_several_loads_and_its_own_defaults() {
+    let Ok(Command::Bench(options)) = parse_in("bench --in-flight 1,64 --rate 5000 --beside floor", &[]) else {
+        panic!("expected bench")
+    };
+    assert_eq!((options.in_flight.as_slice(), options.rates.as_slice()), ([1, 64].as_slice(), [5000].as_slice()));
+    assert_eq!(options.beside, [crate::tools::bench::Beside::Floor]);
+    assert_eq!((options.access.is_none(), options.with_ids, options.rounds), (true, true, 3));
+    let told = faults("bench --in-flight 0 --rate x --round soon --beside tape");
+    let named: Vec<&str> = told.iter().filter_map(|fault| fault.split(':').next()).collect();
+    assert_eq!(named, ["--in-flight", "--rate", "--round", "--beside"]);
+}

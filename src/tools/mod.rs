@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::domain::Time;
 
 pub mod backup;
+pub mod bench;
 pub mod config_file;
 pub mod directory;
 pub mod examination;

@@ -25,6 +25,9 @@ const FLUSH_WAIT: Duration = Duration::from_secs(10);
 /// Header that marks an answer as an error.
 const ERROR_CODE: &str = "Nats-Service-Error-Code";
 
+/// Messages that may wait to be read where a program subscribes by itself: more would be lost.
+const SUBSCRIPTION_MESSAGES: usize = 256 * 1024;
+
 /// Complaints of the server kept until somebody reads them.
 const COMPLAINTS_MAX: usize = 16;
 
@@ -295,6 +298,12 @@ impl Connection {
         });
         told
     }
+}
+
+/// Connects for a program that publishes and subscribes by itself.
+pub async fn connect_plain(access: &Access, name: &str) -> Result<Client, NatsError> {
+    let options = login(&access.login)?.name(name).custom_inbox_prefix(&access.inbox_prefix);
+    connect(access, options.subscription_capacity(SUBSCRIPTION_MESSAGES)).await
 }
 
 fn login(login: &Login) -> Result<ConnectOptions, NatsError> {

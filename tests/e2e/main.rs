@@ -12,6 +12,7 @@ mod wire;
 mod world;
 
 mod backup;
+mod bench;
 mod command_ids;
 mod control;
 mod crashes;

@@ -26,9 +26,14 @@ impl Ran {
 }
 
 /// Runs a program to its end.
-pub async fn run(mut program: Command) -> Ran {
+pub async fn run(program: Command) -> Ran {
+    run_within(PATIENCE, program).await
+}
+
+/// Runs a program that takes its time.
+pub async fn run_within(patience: Duration, mut program: Command) -> Ran {
     let ran = tokio::task::spawn_blocking(move || program.stdin(Stdio::null()).output());
-    let Output { status, stdout, stderr } = timeout(PATIENCE, ran).await.expect("it ends").unwrap().unwrap();
+    let Output { status, stdout, stderr } = timeout(patience, ran).await.expect("it ends").unwrap().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
     Ran { code: status.code(), out: text(stdout), err: text(stderr) }
 }

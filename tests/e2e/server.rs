@@ -76,7 +76,8 @@ fn spawn(server: &mut Command) -> Child {
     server.spawn().expect("a nats-server: set NATS_SERVER, or run deploy/setup tests")
 }
 
-fn binary() -> PathBuf {
+/// The program of the server.
+pub fn binary() -> PathBuf {
     let own = || Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/bin/nats-server");
     std::env::var_os("NATS_SERVER").map_or_else(own, PathBuf::from)
 }

@@ -1,0 +1,316 @@
+//! The run: everything is started, the service is looked at once, then rounds go in turns.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use async_nats::{Client, HeaderMap, Message};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use hdrhistogram::Histogram;
+use serde_json::Value;
+use tokio::time::timeout;
+
+use super::appends::Appends;
+use super::figures::{Figures, Line, Pressure, new_histogram};
+use super::floor::Pattern;
+use super::load::{Command, Load, Target};
+use super::script::{STEPS, Step};
+use super::stage::{self, Process, Scratch, Server};
+use super::{BenchOptions, Beside, disk, usage};
+use crate::tools::failure::Failure;
+use crate::tools::nats::{Access, connect_plain};
+use crate::tools::progress::Progress;
+
+/// How long the disk, and the way through the server, are measured before each round.
+const PROBE: Duration = Duration::from_millis(250);
+/// How long nothing more has to come from the service until it is thought to have published everything.
+const SILENCE: Duration = Duration::from_millis(300);
+
+/// Conversations that go through the script, one after another in each place.
+struct Conversations {
+    prefix: String,
+    process: u32,
+    with_ids: bool,
+    places: Vec<(usize, u32)>,
+}
+
+impl Conversations {
+    fn new(prefix: &str, process: u32, options: &BenchOptions) -> Conversations {
+        let most = options.in_flight.iter().copied().max().unwrap_or(0);
+        let places = vec![(0, 0); options.conversations.max(most)];
+        Conversations { prefix: prefix.to_owned(), process, with_ids: options.with_ids, places }
+    }
+
+    fn name(&self, place: usize) -> String {
+        format!("bench-{place:06}-{:06}", self.places[place].1)
+    }
+}
+
+impl Target for Conversations {
+    fn command(&mut self, place: usize) -> Command {
+        let step = &STEPS[self.places[place].0];
+        command(step, &self.prefix, &self.name(place), self.with_ids)
+    }
+
+    fn answered(&mut self, place: usize, answer: &Message) -> bool {
+        let is_right = answer.headers.is_none();
+        let (step, session) = &mut self.places[place];
+        *step += 1;
+        if *step == STEPS.len() || !is_right {
+            (*step, *session) = (0, *session + 1);
+        }
+        is_right
+    }
+
+    fn lost(&mut self, place: usize) {
+        let (step, session) = &mut self.places[place];
+        (*step, *session) = (0, *session + 1);
+    }
+
+    fn conversations(&self) -> usize {
+        self.places.len()
+    }
+
+    fn process(&self) -> u32 {
+        self.process
+    }
+}
+
+fn command(step: &Step, prefix: &str, conversation: &str, with_id: bool) -> Command {
+    let headers = with_id.then(|| {
+        let mut headers = HeaderMap::new();
+        headers.insert(async_nats::header::NATS_MESSAGE_ID, uuid::Uuid::new_v4().to_string());
+        headers
+    });
+    let body = Bytes::from_static(step.body.as_bytes());
+    Command { subject: step.subject(prefix, conversation), headers, body }
+}
+
+/// One that is measured beside the service.
+struct Other<T> {
+    target: T,
+    load: Load,
+    _process: Process,
+}
+
+/// Everything that takes part.
+struct Stage {
+    load: Load,
+    service: Process,
+    conversations: Conversations,
+    floor: Option<(Process, Conversations)>,
+    jetstream: Option<Appends>,
+    always: Option<Other<Appends>>,
+    pattern: Pattern,
+    disk: Histogram<u64>,
+    echo: Option<Histogram<u64>>,
+    left_out: Vec<String>,
+}
+
+/// Measures everything that was asked for.
+pub async fn measure(options: &BenchOptions) -> Result<Figures, Failure> {
+    let scratch = Scratch::new(options.data.as_deref())
+        .map_err(|error| Failure::text(format!("no directory could be made for the run: {error}")))?;
+    let (server, access) = match &options.access {
+        Some(access) => (None, access.clone()),
+        None => {
+            let server = Server::start(&options.nats_server, scratch.path(), false).await.map_err(Failure::text)?;
+            let access = server.access.clone();
+            (Some(server), access)
+        }
+    };
+    let client = connect(&access).await?;
+    let mut stage = set(options, &scratch, &access, server.as_ref(), &client).await.map_err(Failure::text)?;
+    let lines = go(options, &mut stage, &client, scratch.path()).await.map_err(Failure::text);
+    if stage.jetstream.is_some() {
+        Appends::delete(&client).await;
+    }
+    if let Some(words) = stage.service.last_words() {
+        return Err(Failure::text(words));
+    }
+    let (lines, events) = (lines?, events(&mut stage).await.map_err(Failure::text)?);
+    let (messages, message_bytes) = stage.pattern.weight();
+    Ok(Figures {
+        lines,
+        server_version: client.server_info().version,
+        disk: stage.disk,
+        echo: stage.echo.filter(|echo| !echo.is_empty()),
+        messages,
+        message_bytes,
+        events,
+        disk_bytes: usage::disk_bytes(&stage::data_of(scratch.path())),
+        memory_peak: usage::memory_peak(stage.service.pid()),
+        left_out: stage.left_out,
+    })
+}
+
+async fn connect(access: &Access) -> Result<Client, Failure> {
+    connect_plain(access, "switchboard bench").await.map_err(|error| Failure::Fault(Box::new(error)))
+}
+
+async fn set(
+    options: &BenchOptions,
+    scratch: &Scratch,
+    access: &Access,
+    server: Option<&Server>,
+    client: &Client,
+) -> Result<Stage, String> {
+    let run = uuid::Uuid::new_v4().simple().to_string();
+    let under = |name: &str| Access { prefix: format!("{name}-{}", &run[..8]), ..access.clone() };
+    let (of_service, of_floor) = (under("bench"), under("floor"));
+    let service = stage::service(&of_service, options.events, scratch.path(), client).await?;
+    let mut load = Load::new(client.clone()).await.map_err(|error| error.to_string())?;
+    let pattern = learn(&mut load, client, &of_service.prefix, options.with_ids).await?;
+    let conversations = Conversations::new(&of_service.prefix, service.pid(), options);
+    let wants = |beside| options.beside.contains(&beside);
+    let floor = match wants(Beside::Floor) {
+        true => {
+            let file = scratch.path().join("pattern.json");
+            let text = serde_json::to_vec(&pattern).map_err(|error| error.to_string())?;
+            std::fs::write(&file, text).map_err(|error| error.to_string())?;
+            let process = stage::floor(&of_floor, &file, scratch.path(), client).await?;
+            let conversations = Conversations::new(&of_floor.prefix, process.pid(), options);
+            Some((process, conversations))
+        }
+        false => None,
+    };
+    let mut left_out = Vec::new();
+    let (count, bytes) = (conversations.conversations(), entry_bytes(&pattern));
+    let mut jetstream = None;
+    if wants(Beside::JetStream) {
+        let pid = server.map_or(0, |server| server.process.pid());
+        match Appends::make(client, count, bytes, pid).await {
+            Ok(appends) => jetstream = Some(appends),
+            Err(why) => left_out.push(format!("jetstream: {why}")),
+        }
+    }
+    let mut always = None;
+    if wants(Beside::JetStreamAlways) {
+        match synced_appends(options, scratch.path(), count, bytes).await {
+            Ok(other) => always = Some(other),
+            Err(why) => left_out.push(format!("jetstream-always: {why}")),
+        }
+    }
+    let (disk, echo) = (new_histogram(), floor.is_some().then(new_histogram));
+    Ok(Stage { load, service, conversations, floor, jetstream, always, pattern, disk, echo, left_out })
+}
+
+async fn synced_appends(
+    options: &BenchOptions,
+    directory: &Path,
+    count: usize,
+    bytes: usize,
+) -> Result<Other<Appends>, String> {
+    let server = Server::start(&options.nats_server, directory, true).await?;
+    let client = connect(&server.access).await.map_err(|error| error.to_string())?;
+    let target = Appends::make(&client, count, bytes, server.process.pid()).await?;
+    let load = Load::new(client).await.map_err(|error| error.to_string())?;
+    Ok(Other { target, load, _process: server.process })
+}
+
+/// Bytes of what a command records, on average: about those of an event.
+fn entry_bytes(pattern: &Pattern) -> usize {
+    let (messages, bytes) = pattern.weight();
+    bytes / messages.max(1)
+}
+
+/// Takes the service through one conversation and writes down what it publishes and answers.
+async fn learn(load: &mut Load, client: &Client, prefix: &str, with_ids: bool) -> Result<Pattern, String> {
+    let mut heard = client.subscribe(format!("{prefix}.>")).await.map_err(|error| error.to_string())?;
+    client.flush().await.map_err(|error| error.to_string())?;
+    let conversation = "bench-pattern-000000";
+    let mut pattern = Pattern::default();
+    for step in &STEPS {
+        let command = command(step, prefix, conversation, with_ids);
+        let subject = command.subject.clone();
+        let answer = load.ask(command).await?;
+        if answer.headers.is_some() {
+            return Err(format!("the service refuses {subject}: {}", String::from_utf8_lossy(&answer.payload)));
+        }
+        let mut published = Vec::new();
+        while let Ok(Some(message)) = timeout(SILENCE, heard.next()).await {
+            if *message.subject != *subject {
+                published.push(message);
+            }
+        }
+        pattern.learn(step.kind(), &published, &answer, prefix, conversation);
+    }
+    Ok(pattern)
+}
+
+async fn go(options: &BenchOptions, stage: &mut Stage, client: &Client, directory: &Path) -> Result<Vec<Line>, String> {
+    let in_flight = options.in_flight.iter().map(|count| Pressure::InFlight(*count));
+    let pressures: Vec<Pressure> = in_flight.chain(options.rates.iter().map(|rate| Pressure::Rate(*rate))).collect();
+    let targets = 1 + [stage.floor.is_some(), stage.jetstream.is_some(), stage.always.is_some()]
+        .map(u64::from)
+        .iter()
+        .sum::<u64>();
+    let progress = Progress::new(Some(pressures.len() as u64 * options.rounds as u64 * targets), "rounds");
+    let mut done = 0;
+    let mut lines = Vec::new();
+    for pressure in pressures {
+        let mut line = Line::new(pressure);
+        for round in 0..options.rounds {
+            probe(stage, client, directory).await?;
+            done += take_turns(options, stage, &mut line, pressure, round, &progress, done).await?;
+        }
+        lines.push(line);
+    }
+    progress.finish();
+    Ok(lines)
+}
+
+/// One round of each. Who goes first changes, so that a machine that grows slower favours nobody.
+async fn take_turns(
+    options: &BenchOptions,
+    stage: &mut Stage,
+    line: &mut Line,
+    pressure: Pressure,
+    round: usize,
+    progress: &Progress,
+    done: u64,
+) -> Result<u64, String> {
+    let time = options.round;
+    let mut turns = 0;
+    let mut order = [0, 1, 2, 3];
+    if round % 2 == 1 {
+        order.reverse();
+    }
+    for turn in order {
+        let Stage { load, conversations, floor, jetstream, always, .. } = stage;
+        let (rounds, came) = match (turn, floor, jetstream, always) {
+            (0, ..) => (&mut line.service, load.round(conversations, pressure, time).await?),
+            (1, Some((_, floor)), ..) => (&mut line.floor, load.round(floor, pressure, time).await?),
+            (2, _, Some(appends), _) => (&mut line.jetstream, load.round(appends, pressure, time).await?),
+            (3, _, _, Some(other)) => (&mut line.always, other.load.round(&mut other.target, pressure, time).await?),
+            _ => continue,
+        };
+        rounds.0.push(came);
+        turns += 1;
+        progress.reached(done + turns);
+    }
+    Ok(turns)
+}
+
+/// What the disk and the way through the server take alone, looked at as often as all the rest.
+async fn probe(stage: &mut Stage, client: &Client, directory: &Path) -> Result<(), String> {
+    disk::measure(directory, PROBE, &mut stage.disk).map_err(|error| format!("the disk: {error}"))?;
+    let (Some((_, floor)), Some(echo)) = (&stage.floor, &mut stage.echo) else { return Ok(()) };
+    let subject = format!("{}.echo", floor.prefix);
+    let began = Instant::now();
+    while began.elapsed() < PROBE {
+        let at = Instant::now();
+        if client.request(subject.clone(), Bytes::from_static(b"{}")).await.is_ok() {
+            echo.saturating_record(at.elapsed().as_micros() as u64);
+        }
+    }
+    Ok(())
+}
+
+/// How many events the service has recorded.
+async fn events(stage: &mut Stage) -> Result<u64, String> {
+    let command = command(&STEPS[0], &stage.conversations.prefix, "bench-last-000000", false);
+    let answer = stage.load.ask(command).await?;
+    let told: Value = serde_json::from_slice(&answer.payload).map_err(|error| error.to_string())?;
+    told["conversation"]["seq"].as_u64().ok_or_else(|| "the service did not tell how many events it recorded".into())
+}
