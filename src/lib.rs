@@ -12,7 +12,7 @@
 //!   simulated clock and disk.
 //! - [`edge`] — NATS and HTTP: messages become requests, effects become messages, in the order given.
 //! - [`tools`] — what a person runs beside the service: `show`, `list`, `replay`, `operator`, `verify`,
-//!   `export`, `import`, `bench`.
+//!   `export`, `import`, `what-if`, `bench`.
 //! - [`serve`] — the service put together; [`cli`] — what the command line may say; `main` — exit codes.
 //!
 //! What a command comes to: **decide** (`domain::decide`), **append** (`log`), **adopt** and **answer**

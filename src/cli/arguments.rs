@@ -42,6 +42,7 @@ pub enum Arguments {
     /// Import an export into a new data directory, whole or not at all
     Import(ImportArguments),
     /// Decide the recorded commands again under another configuration: which sessions would have gone otherwise
+    #[command(after_help = WHAT_IF_HELP)]
     WhatIf(WhatIfArguments),
     /// Measure how much this machine carries, beside what it could at best
     Bench(BenchArguments),
@@ -49,6 +50,15 @@ pub enum Arguments {
     #[command(hide = true)]
     BenchFloor(FloorArguments),
 }
+
+const WHAT_IF_HELP: &str = "The configuration stands from the first entry on, and its timers run as if the service had never been away. Below each\n\
+    session stands where the two first part, why, and, as uncertain, on what that turns that the log does not hold: what was\n\
+    refused, and messages between two notes of activity. \"perhaps\" is an end that rests on such things.\n\n\
+    As json: {\"sessions\": [{conversation, channel, session, way, ended, would_end, due, uncertain, first}], summary, fault}.\n\
+    way: ended_earlier, ended_later, ended_by_another, not_ended, ended_too (it was still open), not_begun, other_owner,\n\
+    other_way. ended, would_end: {at, by, cause} or null. due: when it would end by itself after the log. first: {seq, at,\n\
+    latest, by, happened, instead, refused, why, uncertain}; nothing happened at a timer: seq is then the event before.\n\n\
+    Exit codes: 0 nothing would differ, 2 something would, or the log is damaged (told), 64 bad usage or configuration, 1 a fault.";
 
 /// Where NATS is, and who asks.
 #[derive(Debug, Args)]

@@ -163,6 +163,26 @@ fn what_would_erase_nothing_or_publish_nothing_is_told() {
 }
 
 #[test]
+fn what_if_reads_the_other_configuration_and_tells_all_that_is_wrong_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("other.toml");
+    std::fs::write(&path, "[settings]\nreopen = true\n").unwrap();
+    let line = format!("what-if --config {} --data d --format json", path.display());
+    let Ok(Command::WhatIf(options)) = parse_in(&line, &[]) else { panic!("expected what-if") };
+    assert!(options.config.document.settings.reopen);
+    assert_eq!((options.data, options.format), (PathBuf::from("d"), TextOrJson::Json));
+    let file = path.display().to_string();
+    let environment = [("SWITCHBOARD_CONFIG", file.as_str()), ("SWITCHBOARD_DATA", "d")];
+    assert!(matches!(parse_in("what-if", &environment), Ok(Command::WhatIf(_))));
+    std::fs::write(&path, "[settings]\nreopen = 1\nno_such = 2\n").unwrap();
+    let told = faults(&format!("what-if --config {} --format tape", path.display()));
+    assert_eq!(told.iter().filter(|fault| fault.contains("other.toml: ")).count(), 2, "{told:?}");
+    assert!(told.iter().any(|fault| fault.starts_with("--data: ")), "{told:?}");
+    assert!(told.iter().any(|fault| fault.starts_with("--format: ")), "{told:?}");
+    assert!(faults("what-if --data d")[0].starts_with("--config: "));
+}
+
+#[test]
 fn a_pass_says_to_whom() {
     let line = "operator pass c-1 --to agents --as ops --nats nats://localhost";
     let Ok(Command::Operator(options)) = parse_in(line, &[]) else { panic!("expected operator") };

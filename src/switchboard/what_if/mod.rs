@@ -26,8 +26,10 @@
 //! In memory is only what is open in one of the worlds. What is closed in both is forgotten; a later entry says itself
 //! that there was a session before.
 
+mod alike;
 mod command;
 mod outcome;
+mod parted;
 mod room;
 mod twin;
 mod why;
@@ -111,24 +113,22 @@ impl WhatIf {
 
     fn take_conversation(&mut self, line: &Entry<'_>) -> Result<(), String> {
         let id = ConversationId::parse(&line.conversation).map_err(|bad| bad.to_string())?;
-        let known = self.twins.remove(&id);
-        let mut twin = match known {
-            Some(twin) => twin,
-            None if line.events.is_empty() => return Err(format!("a note of {id}, which has not begun or is closed")),
-            None => unknown(&id, line)?,
-        };
-        self.room.leave(&mut twin);
-        let mut after = twin.recorded().cloned();
+        // What cannot be read leaves everything as it was, so that it can still be told.
+        let begun = if self.twins.contains_key(&id) { None } else { Some(unknown(&id, line)?) };
+        let mut after = begun.as_ref().or_else(|| self.twins.get(&id)).and_then(Twin::recorded).cloned();
         line.fold_note(&mut after);
         let events = (0..line.events.len()).map(|at| line.fold_event(at, &mut after)).collect::<Result<Vec<_>, _>>()?;
         let after = after.ok_or_else(|| format!("expected {id} to have begun"))?;
         let asked = command::recorded(line, &events)?;
-        let channel = By::caller(Role::Channel, twin.channel().clone(), None);
+        let known = self.twins.remove(&id).inspect(|twin| self.room.leave(twin));
+        let Some(mut twin) = known.or(begun) else { return Ok(()) };
+        twin.is_presumed_closed = false;
+        let channel = By::caller(Role::Channel, after.channel.clone(), None);
         let step = step(line, &events, asked.as_ref(), &channel);
-        twin.wait_for(&step, &after, self.room.rules(&self.recorded, &self.other, &after.channel));
-        if twin.is_over() && line.note.is_none() {
-            self.tell(twin.told());
-            twin = unknown(&id, line)?;
+        let rules = self.room.rules(&self.recorded, &self.other, &after.channel);
+        twin.wait_for(&step, &after, rules);
+        if twin.is_over() && begins(&events) {
+            self.tell(std::mem::replace(&mut twin, unknown(&id, line)?).told_at_last(rules));
         }
         self.tally.sessions += u64::from(begins(&events));
         let rules = self.room.rules(&self.recorded, &self.other, &after.channel);
@@ -140,11 +140,11 @@ impl WhatIf {
     /// Keeps a conversation as long as it is open in one of the worlds and something may still come of it.
     fn keep(&mut self, id: ConversationId, mut twin: Twin) {
         self.tell(twin.told());
-        if twin.is_over() {
-            return;
-        }
         self.room.enter(&twin);
         let rules = self.room.rules(&self.recorded, &self.other, twin.channel());
+        if twin.is_over() {
+            return self.tell(twin.told_at_last(rules));
+        }
         let due = twin.next_due(rules).map(|(at, _)| at);
         let takes_nothing = self.recorded.settings(twin.channel()).after_close() == AfterClose::Refuses;
         if twin.is_left_to_itself() && due.is_none() && takes_nothing {
@@ -171,13 +171,14 @@ impl WhatIf {
             match twin.next_due(rules).filter(|(due, _)| *due <= at) {
                 Some((_, due)) if !twin.is_left_to_itself() => {
                     // What is recorded next says more: it is waited for.
-                    self.room.leave(&mut twin);
+                    self.room.leave(&twin);
                     twin.is_presumed_closed = due != Due::OfferExpiry;
                     self.room.enter(&twin);
                     self.twins.insert(id, twin);
                 }
                 _ => {
-                    self.room.leave(&mut twin);
+                    self.room.leave(&twin);
+                    twin.is_presumed_closed = false;
                     twin.wait_until(at, rules);
                     self.keep(id, twin);
                 }
@@ -198,6 +199,9 @@ fn begins(events: &[Event]) -> bool {
 
 /// A conversation of which nothing is held: it begins, or was closed in both worlds.
 fn unknown(id: &ConversationId, line: &Entry<'_>) -> Result<Twin, String> {
+    if line.note.is_some() {
+        return Err(format!("a note of {id}, which has not begun or is closed"));
+    }
     let (Some(channel), Some(event)) = (&line.channel, line.events.first()) else {
         return Err(format!("expected {id} to begin with an event and its channel"));
     };

@@ -27,13 +27,12 @@ impl Room {
     }
 
     /// Takes a conversation out of the count that it was entered into.
-    pub fn leave(&mut self, twin: &mut Twin) {
+    pub fn leave(&mut self, twin: &Twin) {
         let (is_open, is_sure) = twin.is_open();
         if let Some(count) = self.counts.get_mut(twin.channel()) {
             count.open -= u64::from(is_open);
             count.surely_open -= u64::from(is_sure);
         }
-        twin.is_presumed_closed = false;
     }
 
     /// What a conversation of that channel is decided by.

@@ -1,6 +1,8 @@
 //! One conversation in two worlds: as it was recorded, and as it would have gone.
 
-use super::outcome::{Difference, Ended, EndsBy, Otherwise, Way};
+use super::alike::are_alike;
+use super::outcome::{Difference, EndsBy, Otherwise};
+use super::parted::Parted;
 use super::{begins, why};
 use crate::domain::command::{ChannelCommand, Due, Expected};
 use crate::domain::conversation::{Stamp, Status, evolve};
@@ -58,17 +60,6 @@ pub(super) struct Twin {
     pub looked_at: Option<Time>,
     /// Whether the other world's timer would have acted, as far as is known until its next entry.
     pub is_presumed_closed: bool,
-}
-
-/// What is known of a session in which the worlds have parted.
-struct Parted {
-    session: u32,
-    first: Difference,
-    would_begin: bool,
-    ended: Option<Ended>,
-    would_end: Option<Ended>,
-    is_end_certain: bool,
-    owner_differed: bool,
 }
 
 /// A span of time in which nothing is recorded of a conversation.
@@ -181,8 +172,7 @@ impl Twin {
 
     /// Sessions whose ends are known in both worlds.
     pub fn told(&mut self) -> Vec<Otherwise> {
-        let is_known = |p: &mut Parted| p.ended.is_some() && (p.would_end.is_some() || !p.would_begin);
-        let known = self.parted.extract_if(.., is_known);
+        let known = self.parted.extract_if(.., |parted| parted.is_known());
         known.map(|parted| parted.told(self.id.clone(), self.channel.clone(), None)).collect()
     }
 
@@ -372,55 +362,14 @@ impl Twin {
     // What is kept of the difference
 
     fn part(&mut self, first: Difference, session: u32, would_begin: bool) {
-        let is_end_certain = first.uncertain.is_none() && first.instead.iter().any(|e| matches!(e, Event::Closed(_)));
         self.is_parted = true;
-        self.parted.push(Parted {
-            session,
-            first,
-            would_begin,
-            ended: None,
-            would_end: None,
-            is_end_certain,
-            owner_differed: false,
-        });
+        self.parted.push(Parted::with(first, session, would_begin));
     }
 
     fn keep_ends(&mut self) {
-        let owner_differs = owner(self.recorded.as_ref()) != owner(self.other.as_ref());
-        for parted in &mut self.parted {
-            if parted.ended.is_none() {
-                parted.ended = Ended::of(self.recorded.as_ref());
-            }
-            if parted.would_begin && parted.would_end.is_none() {
-                parted.would_end = Ended::of(self.other.as_ref());
-            }
-            parted.owner_differed |= owner_differs;
-        }
+        let (recorded, other) = (self.recorded.as_ref(), self.other.as_ref());
+        self.parted.iter_mut().for_each(|parted| parted.keep(recorded, other));
     }
-}
-
-impl Parted {
-    fn told(self, conversation: ConversationId, channel: Name, due: Option<(Time, EndsBy)>) -> Otherwise {
-        let way = match self.would_begin {
-            true => Way::between(self.ended.as_ref(), self.would_end.as_ref(), self.owner_differed),
-            false => Way::NotBegun,
-        };
-        Otherwise {
-            conversation,
-            channel,
-            session: self.session,
-            way,
-            first: self.first,
-            ended: self.ended,
-            due: due.filter(|_| self.would_begin && self.would_end.is_none()),
-            would_end: self.would_end,
-            is_end_uncertain: self.would_begin && !self.is_end_certain,
-        }
-    }
-}
-
-fn owner(c: Option<&Conversation>) -> Option<&Name> {
-    c.and_then(|c| c.owner.as_ref())
 }
 
 fn known(at: Time) -> Activity {
@@ -429,23 +378,4 @@ fn known(at: Time) -> Activity {
 
 fn is_closed(c: Option<&Conversation>) -> bool {
     c.is_none_or(|c| c.status == Status::Closed)
-}
-
-/// Whether the same happens: of the same type, from the same to the same, for the same cause.
-fn are_alike(events: &[Event], others: &[Event]) -> bool {
-    events.len() == others.len() && events.iter().zip(others).all(|(event, other)| is_alike(event, other))
-}
-
-fn is_alike(event: &Event, other: &Event) -> bool {
-    match (event, other) {
-        (Event::Assigned(a), Event::Assigned(b)) => (&a.to, a.cause) == (&b.to, b.cause),
-        (Event::Passed(a), Event::Passed(b)) => (&a.from, &a.to, a.cause) == (&b.from, &b.to, b.cause),
-        (Event::Offered(a), Event::Offered(b)) => (&a.from, &a.to) == (&b.from, &b.to),
-        (Event::OfferWithdrawn(a), Event::OfferWithdrawn(b)) => (&a.to, a.cause) == (&b.to, b.cause),
-        (Event::Accepted(a), Event::Accepted(b)) => (&a.from, &a.to) == (&b.from, &b.to),
-        (Event::Released(a), Event::Released(b)) => (&a.from, a.cause) == (&b.from, b.cause),
-        (Event::EndRequested(a), Event::EndRequested(b)) => a.cause == b.cause,
-        (Event::Closed(a), Event::Closed(b)) => a.cause == b.cause,
-        _ => event.kind() == other.kind(),
-    }
 }
