@@ -171,9 +171,6 @@ fn what_if_reads_the_other_configuration_and_tells_all_that_is_wrong_at_once() {
     let Ok(Command::WhatIf(options)) = parse_in(&line, &[]) else { panic!("expected what-if") };
     assert!(options.config.document.settings.reopen);
     assert_eq!((options.data, options.format), (PathBuf::from("d"), TextOrJson::Json));
-    let file = path.display().to_string();
-    let environment = [("SWITCHBOARD_CONFIG", file.as_str()), ("SWITCHBOARD_DATA", "d")];
-    assert!(matches!(parse_in("what-if", &environment), Ok(Command::WhatIf(_))));
     std::fs::write(&path, "[settings]\nreopen = 1\nno_such = 2\n").unwrap();
     let told = faults(&format!("what-if --config {} --format tape", path.display()));
     assert_eq!(told.iter().filter(|fault| fault.contains("other.toml: ")).count(), 2, "{told:?}");
