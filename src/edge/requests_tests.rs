@@ -222,6 +222,60 @@ fn each_fault_of_a_body_names_its_field() {
 }
 
 #[test]
+fn what_is_nested_deep_is_relayed_where_anything_may_stand_and_refused_elsewhere() {
+    let deep = |open: &str, close: &str, depth: usize| format!("{}{}", open.repeat(depth), close.repeat(depth));
+    let headers = Headers { command_id: Some("id"), traceparent: None };
+    for content in [deep("[", "]", 16_384), deep(r#"{"a":"#, "}", 5_000).replace(":}", ":0}")] {
+        let body = format!(r#"{{"content":{content}}}"#);
+        let request = parse(Endpoint::Channel, "web.message.c", headers, body.as_bytes()).unwrap();
+        assert_eq!(command_of(request).content.unwrap().get(), content, "as it was written");
+    }
+    let lists = deep("[", "]", 20_000);
+    for (endpoint, tail, key) in [
+        (Endpoint::Channel, "web.start.c", "metadata"),
+        (Endpoint::Channel, "web.start.c", "user"),
+        (Endpoint::Query, "log", "types"),
+        (Endpoint::Query, "conversations", "status"),
+        (Endpoint::Config, "ann.put", "config"),
+    ] {
+        let body = format!(r#"{{"{key}":{lists}}}"#);
+        let refusal = parse(endpoint, tail, headers, body.as_bytes()).unwrap_err();
+        assert_eq!(refusal.code(), "bad_request", "{tail} {key}");
+        assert!(refusal.message().len() < 1000, "what was sent is not sent back");
+    }
+    let refusal = parse(Endpoint::Channel, "web.start.c", headers, lists.as_bytes()).unwrap_err();
+    assert!(refusal.message().len() < 1000);
+}
+
+#[test]
+fn numbers_and_texts_of_every_kind_are_read_as_they_are_or_refused() {
+    let metadata = |value: &str| format!(r#"{{"metadata":{{"a":{value}}}}}"#);
+    for fine in
+        ["1e308", "-0", "123456789012345678901234567890", "0.1e-999", r#""\u0000""#, r#""\ud83d\ude00""#, r#""""#]
+    {
+        ok(Endpoint::Channel, "web.start.c", &metadata(fine));
+    }
+    let many_digits = "9".repeat(400);
+    for odd in [&many_digits, "1e999", "-1e999", "NaN", "Infinity", "+1", "01", ".5", "0x1", r#""\ud800""#, "\"\u{1}\""]
+    {
+        refused(Endpoint::Channel, "web.start.c", &metadata(odd));
+    }
+    for version in ["1e400", "18446744073709551616", "1e17", "-1", "\"1\"", "true"] {
+        refused(Endpoint::Channel, "web.message.c", &format!(r#"{{"expected_version":{version}}}"#));
+    }
+    let marked = parse(Endpoint::Channel, "web.start.c", Headers::default(), b"\xef\xbb\xbf{}").unwrap_err();
+    assert_eq!(marked.code(), "bad_request", "a byte order mark is no JSON");
+}
+
+#[test]
+fn metadata_is_recorded_without_the_spaces_that_it_was_written_with() {
+    let body = format!(r#"{{"metadata": {{{} "a" : 1 , "b":null}}}}"#, " ".repeat(60_000));
+    let ask = command_of(ok(Endpoint::Channel, "web.start.c", &body));
+    let recorded: Vec<(&str, &str)> = ask.body.personal.iter().map(|(key, value)| (*key, value.get())).collect();
+    assert_eq!(recorded, [("metadata", r#"{"a":1,"b":null}"#)]);
+}
+
+#[test]
 fn a_body_over_the_limit_is_not_read() {
     let body = vec![b'x'; BODY_BYTES_MAX + 1];
     let refusal = parse(Endpoint::Channel, "not.a subject", Headers::default(), &body).unwrap_err();
