@@ -17,8 +17,9 @@ use crate::switchboard::restore::restore;
 use crate::switchboard::{self, Archive, Gauges, Handle};
 use crate::tools::config_file::ConfigFile;
 
-/// Groups of effects that may wait for publication before the writer of the log waits for it.
-const GROUPS_WAITING_MAX: usize = 64;
+/// Groups of effects that may wait for publication before the writer of the log waits for it: who waits is to wait in
+/// the queue, where callers take turns. A group may hold a thousand decisions.
+const GROUPS_WAITING_MAX: usize = 2;
 
 /// How the service is to run.
 pub struct Options {

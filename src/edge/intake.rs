@@ -3,7 +3,7 @@
 //! The client library reads the socket whether or not anybody takes what it has read, and drops what finds its
 //! buffer full. So these tasks run on the one thread of the connection that requests come on, between two of its
 //! readings, and never wait: a request is admitted and handed over, or refused, by the time the next bytes are read.
-//! One reading is 128 buffers of 64 KiB at the most, which bounds both count and bytes.
+//! One turn of its readings is a megabyte at the most, which bounds both count and bytes.
 
 use std::sync::Arc;
 

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::task::JoinSet;
 
+use super::connection::Connection;
 use super::message::error_headers;
 use super::stats::Stats;
 use crate::domain::Refusal;
@@ -38,11 +39,12 @@ struct Worded {
 
 impl Refusals {
     /// Refusals that leave on this connection.
-    pub fn leaving(client: Client, stats: Arc<Stats>, tasks: &mut JoinSet<()>) -> Refusals {
+    pub fn leaving(connection: &Connection, stats: Arc<Stats>, tasks: &mut JoinSet<()>) -> Refusals {
         let (busy, busy_waiting) = mpsc::channel(BUSY_WAITING_MAX);
         let (worded, worded_waiting) = mpsc::channel(WORDED_WAITING_MAX);
-        tasks.spawn(say_busy(client.clone(), busy_waiting));
-        tasks.spawn(say(client, worded_waiting));
+        let client = &connection.client;
+        connection.run_beside(tasks, say_busy(client.clone(), busy_waiting));
+        connection.run_beside(tasks, say(client.clone(), worded_waiting));
         Refusals { busy, worded, stats }
     }
 
@@ -73,10 +75,13 @@ async fn say_busy(client: Client, mut waiting: Receiver<Subject>) {
             let _ = client.publish_with_headers(reply, headers.clone(), body.clone()).await;
         }
     }
+    // The connection may be ended after this.
+    let _ = client.flush().await;
 }
 
 async fn say(client: Client, mut waiting: Receiver<Worded>) {
     while let Some(Worded { reply, headers, body }) = waiting.recv().await {
         let _ = client.publish_with_headers(reply, headers, body).await;
     }
+    let _ = client.flush().await;
 }

@@ -106,7 +106,14 @@ async fn serve_on(
             },
             () = asked(stop) => return Ended::Asked,
         };
-        match take_requests(service, connection, &requests, stop).await {
+        let refusals = tokio::select! {
+            made = requests.make_beside(&service.options, Purpose::Refusals, &service.stats) => match made {
+                Ok(refusals) => refusals,
+                Err(_) => return Ended::Lost,
+            },
+            () = asked(stop) => return Ended::Asked,
+        };
+        match take_requests(service, connection, (&requests, &refusals), stop).await {
             Ended::Asked => return Ended::Asked,
             Ended::Lost => service.is_cut_off(),
         }
@@ -123,19 +130,19 @@ async fn catch_up(service: &Service, connection: &Connection, turns: &mpsc::Send
     catching_up.await.ok()
 }
 
-/// Takes requests that come on `requests`, until it is lost, or the service is told to stop and has taken the last.
+/// Takes requests that come on the first of the two, and refuses on the second, until one is lost, or the service is
+/// told to stop and has taken the last.
 async fn take_requests(
     service: &Arc<Service>,
     connection: &Connection,
-    requests: &Connection,
+    (requests, refusing): (&Connection, &Connection),
     stop: &mut watch::Receiver<bool>,
 ) -> Ended {
     let mut sayers = JoinSet::new();
-    let client = connection.client.clone();
-    let refusals = Refusals::leaving(client.clone(), service.stats.clone(), &mut sayers);
-    let intake = Arc::new(Intake { service: service.clone(), refusals, client });
+    let refusals = Refusals::leaving(refusing, service.stats.clone(), &mut sayers);
+    let intake = Arc::new(Intake { service: service.clone(), refusals, client: connection.client.clone() });
     let heard = Stopping { service: stop.clone(), connection: requests.losing() };
-    let mut takers = tokio::select! {
+    let takers = tokio::select! {
         subscribed = intake::subscribe(intake, requests, &heard) => match subscribed {
             Ok(takers) => takers,
             Err(error) => {
@@ -149,22 +156,28 @@ async fn take_requests(
     service.is_heard(&connection.client);
     tokio::select! {
         () = requests.lost() => {
-            // What had come by then is taken, and decided and answered all the same.
-            let _ = timeout(UNSUBSCRIBE_WAIT, async { while takers.join_next().await.is_some() {} }).await;
-            sayers.detach_all();
+            // What had come by then is taken, and decided or refused all the same.
+            tokio::select! {
+                () = run_dry(takers, sayers) => {}
+                () = refusing.lost() => {}
+                () = tokio::time::sleep(UNSUBSCRIBE_WAIT) => {}
+            }
             return Ended::Lost;
         }
+        () = refusing.lost() => return Ended::Lost,
         () = asked(stop) => {}
     }
     // The tasks have heard of it too: each ends when its subscription has run dry, and then the last refusals leave.
-    let dry = async {
-        while takers.join_next().await.is_some() {}
-        while sayers.join_next().await.is_some() {}
-    };
-    if timeout(UNSUBSCRIBE_WAIT, dry).await.is_err() {
+    if timeout(UNSUBSCRIBE_WAIT, run_dry(takers, sayers)).await.is_err() {
         tracing::warn!("the server did not confirm the end of subscriptions: some requests stay unanswered");
     }
     Ended::Asked
+}
+
+/// Waits until all that came is taken, and then until the last refusal has left.
+async fn run_dry(mut takers: JoinSet<()>, mut sayers: JoinSet<()>) {
+    while takers.join_next().await.is_some() {}
+    while sayers.join_next().await.is_some() {}
 }
 
 fn could_not_subscribe(error: &impl std::fmt::Display) {
