@@ -59,6 +59,7 @@ pub fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
     }
 }
 
-fn path(path: &Path) -> &str {
+/// A path as text.
+pub fn path(path: &Path) -> &str {
     path.to_str().expect("a path that is text")
 }

@@ -14,7 +14,7 @@ use tokio::time::sleep;
 
 use crate::checker::{self, Tally};
 use crate::clients::Clients;
-use crate::disk::{Disk, run};
+use crate::disk::{Disk, path, run};
 use crate::from_environment;
 use crate::history::{Operation, Said};
 use crate::log::{self, CONFIG, Decision};
@@ -75,6 +75,7 @@ struct Place {
     clients: Clients,
     site: Site,
     connections: usize,
+    cuts: usize,
     disk: Disk,
 }
 
@@ -82,7 +83,7 @@ impl Place {
     async fn new(disk: Disk, seed: u64) -> Place {
         let site = Site::new(false, Some(disk.folder().join("data"))).await;
         let clients = Clients::start(&site, seed, 40).await;
-        Place { clients, site, connections: 1, disk }
+        Place { clients, site, connections: 1, cuts: 0, disk }
     }
 
     async fn cut(&mut self, moment: Moment, random: &mut Random) {
@@ -118,14 +119,12 @@ impl Place {
         let log = log::read(&output(&["export"], &data)?);
         let tally = checker::check(operations, &log)?;
         wire::check(heard, &log, Breaks { connections: self.connections, outages: 1 })?;
-        let variants = [
-            copied(&data, "without", |cache| std::fs::remove_dir_all(cache)),
-            copied(&data, "emptied", |cache| {
-                run("find", &[cache.to_str().unwrap(), "-type", "f", "-exec", "truncate", "-s", "0", "{}", "+"])
-                    .map_err(std::io::Error::other)
-            }),
-            data,
-        ];
+        self.cuts += 1;
+        let spoiled = match self.cuts % 2 {
+            0 => copied(&data, |cache| std::fs::remove_dir_all(cache).unwrap()),
+            _ => copied(&data, emptied),
+        };
+        let variants = [spoiled, data];
         for variant in variants {
             output(&["verify"], &variant)?;
             self.serve(&variant, &log).await.map_err(|what| format!("{}: {what}", variant.display()))?;
@@ -166,11 +165,20 @@ impl Place {
         self.connections += 1;
         let data = self.disk.folder().join("imported");
         let (mut import, feeding) = import(&data, export.clone());
-        sleep(Duration::from_millis(random.below(300))).await;
-        signal(import.id(), "STOP");
+        // Sometimes it is over, and has said so.
+        let is_over = random.is(30);
+        match is_over {
+            true => assert_eq!(exit(&mut import).await.code(), Some(0), "the import ends well"),
+            false => sleep(Duration::from_millis(random.below(300))).await,
+        }
+        if !is_over {
+            signal(import.id(), "STOP");
+        }
         let is_done = import.try_wait().unwrap().is_some_and(|status| status.success());
         let cut = self.disk.cut();
-        signal(import.id(), "CONT");
+        if !is_done {
+            signal(import.id(), "CONT");
+        }
         let imported = cut.folder().join("imported");
         match imported.join("switchboard.json").exists() {
             true => assert_eq!(output(&["export"], &imported), Ok(export), "what counts as imported is whole"),
@@ -236,11 +244,16 @@ fn forget_this_boot(data: &Path) {
 }
 
 /// A copy of a data directory, with something done to its cache.
-fn copied(data: &Path, name: &str, spoil: impl Fn(&Path) -> std::io::Result<()>) -> PathBuf {
-    let copy = data.with_file_name(name);
-    run("cp", &["-r", "--sparse=always", data.to_str().unwrap(), copy.to_str().unwrap()]).expect("it is copied");
+fn copied(data: &Path, spoil: impl Fn(&Path)) -> PathBuf {
+    let copy = data.with_file_name("spoiled");
+    run("cp", &["-r", "--sparse=always", path(data), path(&copy)]).expect("it is copied");
     if copy.join("cache").exists() {
-        spoil(&copy.join("cache")).unwrap();
+        spoil(&copy.join("cache"));
     }
     copy
+}
+
+fn emptied(cache: &Path) {
+    run("find", &[path(cache), "-type", "f", "-exec", "truncate", "-s", "0", "{}", "+"])
+        .expect("its files are emptied");
 }
