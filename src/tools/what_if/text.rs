@@ -37,19 +37,30 @@ impl<'a> Text<'a> {
 
     fn line(&self, cells: &[String; HEADINGS.len()]) -> String {
         let pad = |(cell, width): (&String, usize)| format!("{cell:width$}{GAP}");
-        let line: String = cells.iter().zip(self.widths).map(pad).collect();
+        let line: String = cells.iter().zip(self.widths).take(self.columns()).map(pad).collect();
         let line = line.trim_end().to_owned();
         self.screen.columns().map_or(line.clone(), |columns| words::shortened(line, columns))
     }
 
-    fn detail(&mut self, first: &Difference, channel: &str) -> io::Result<()> {
+    /// How many columns fit the screen: where the ends do not, they stand below, and none is cut off.
+    fn columns(&self) -> usize {
+        let width: usize = self.widths.iter().map(|width| width + GAP.len()).sum();
+        match self.screen.columns() {
+            Some(columns) if width > columns + GAP.len() => 2,
+            _ => HEADINGS.len(),
+        }
+    }
+
+    fn detail(&mut self, row: &[String; HEADINGS.len()], first: &Difference, channel: &str) -> io::Result<()> {
         let label = format!("{} {}", if first.happened.is_empty() { "after" } else { "seq" }, first.seq);
         let at = second(first.at);
-        let mut pairs = vec![
+        let below = HEADINGS.iter().zip(row).skip(self.columns());
+        let mut pairs: Vec<(&str, String)> = below.map(|(heading, cell)| (*heading, cell.clone())).collect();
+        pairs.extend([
             (label.as_str(), format!("at {at}: {}", happened(&first.happened, channel, first.at))),
             ("instead", instead(first, channel)),
             ("because", words::plain(&first.why)),
-        ];
+        ]);
         if let Some(uncertain) = &first.uncertain {
             pairs.push(("uncertain", uncertain.clone()));
         }
@@ -80,7 +91,7 @@ impl Report for Text<'_> {
         }
         for (row, session) in rows.iter().zip(sessions) {
             writeln!(self.out, "{}", self.screen.bold(&self.line(row)))?;
-            self.detail(&session.first, session.channel.as_str())?;
+            self.detail(row, &session.first, session.channel.as_str())?;
         }
         Ok(())
     }

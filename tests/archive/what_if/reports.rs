@@ -64,6 +64,9 @@ fn nothing_otherwise_is_told_in_few_lines() {
 fn lines_fit_the_screen_and_colours_stay_on_it() {
     let (text, _) = told(&two_sessions(), &other(), Screen::of_columns(60, false));
     assert!(text.lines().all(|line| line.chars().count() <= 60), "{text}");
+    for end in ["ended             2027-01-15 09:00:00 by inactivity\n", "would have ended  08:15:00 by inactivity\n"] {
+        assert!(text.contains(end), "no end is cut off: {text}");
+    }
     let (text, _) = told(&two_sessions(), &other(), Screen::of_columns(100, true));
     assert!(text.contains("\u{1b}["));
     let (text, _) = told(&two_sessions(), &other(), Screen::unbounded());
