@@ -165,7 +165,8 @@ fn items_of<'a>(
     reads: &'a Reads<'a>,
 ) -> Result<Vec<Item<'a>>, String> {
     let mut items = Vec::new();
-    let line = (operation.attempts.len() == 1 && is_ordered(operation)).then_some(operation.client);
+    let line =
+        (operation.attempts.len() == 1 && is_ordered(operation)).then_some((operation.client, operation.name.as_str()));
     let decision = reads.traced.decision_of(number).map(|at| &log[at]);
     let mut first_applied = None;
     for attempt in &operation.attempts {

@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Mutex;
 use std::time::Instant;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 /// One thing that a client wanted, sent once or, where no answer came, again under the same command id.
@@ -43,6 +43,7 @@ pub struct Said {
     pub replayed: bool,
     pub events: Vec<(u64, String)>,
     /// Who a message was relayed to; none where the answer has no such field.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "there")]
     pub relayed_to: Option<Option<String>>,
     /// The conversation, or those of a page.
     pub states: Vec<Seen>,
@@ -110,6 +111,11 @@ impl Said {
             page: is_page.then(|| Page::read(body)),
         }
     }
+}
+
+/// A field that is there, also where it is null.
+fn there<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(value).map(Some)
 }
 
 fn facts(error: Option<&Value>) -> Value {

@@ -12,8 +12,8 @@ pub struct Item<'a> {
     pub sent: u64,
     /// When it was answered, if it was.
     pub answered: Option<u64>,
-    /// What one client sends stands in the order in which it was sent; none where that is not promised.
-    pub line: Option<usize>,
+    /// What one caller sends by one client stands in the order in which it was sent; none where that is not promised.
+    pub line: Option<(usize, &'a str)>,
     pub place: Place<'a>,
 }
 
@@ -31,7 +31,7 @@ pub fn find(items: &[Item<'_>]) -> Result<(), (usize, u64)> {
     by_sending.sort_by_key(|at| items[*at].sent);
     let mut over = BinaryHeap::new();
     let mut not_before = 0;
-    let mut lines: HashMap<usize, u64> = HashMap::new();
+    let mut lines: HashMap<(usize, &str), u64> = HashMap::new();
     for at in by_sending {
         let item = &items[at];
         while let Some(Reverse((answered, place))) = over.peek().copied() {

@@ -328,6 +328,10 @@ fn one_clients_commands_decided_in_another_order_than_sent_are_found() {
     check(&story.operations, &story.log).unwrap();
     story.operations[second].client = story.operations[first].client;
     story.fails("no place for it");
+    // Callers take turns, also on one connection.
+    let operator = std::mem::replace(&mut story.operations[second].name, "otto".into());
+    story.log[3].name = Some("otto".into());
+    check(&story.operations, &story.log).unwrap_or_else(|what| panic!("{operator} and another: {what}"));
 }
 
 #[test]
