@@ -30,9 +30,12 @@ impl Board {
         let place = random.below(CONVERSATIONS);
         let generation = &self.generations[channel][place as usize];
         let current = generation.load(Relaxed);
+        // Now and then one that is long over, and may have left memory.
+        let back = if random.is(6) { random.below(current.min(20) + 1) } else { 0 };
+        let current = current - back;
         let id = format!("{}-{place}-{current}", CHANNELS[channel]);
         let is_over = self.known(&id).is_some_and(|seen| seen.status == "closed");
-        if is_over && random.is(if channel == 0 { 20 } else { 3 }) {
+        if is_over && back == 0 && random.is(if channel == 0 { 20 } else { 3 }) {
             let _ = generation.compare_exchange(current, current + 1, Relaxed, Relaxed);
         }
         id

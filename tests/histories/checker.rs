@@ -124,9 +124,13 @@ fn check_decision(decision: &Decision, operation: Option<&Operation>, timeline: 
     let (before, after) =
         timeline.around(&decision.conversation, decision.last).ok_or("it is not where its conversation has it")?;
     let c_is_on = timeline.c_is_on(2 * decision.last);
+    let is_orphaned = timeline.is_orphaned(before, 2 * decision.last);
+    if is_orphaned && operation.is_some() {
+        return Err("what was taken from c had to be decided before".into());
+    }
     let expected = match operation {
         Some(operation) => judge(operation, before, c_is_on),
-        None => judge_due(&decision.verb, before, &decision.conversation, c_is_on),
+        None => judge_due(&decision.verb, before, &decision.conversation, c_is_on, is_orphaned),
     };
     let due = match decision.verb.as_str() {
         "offer_expiry" if operation.is_none() => before.expires_at,

@@ -141,7 +141,13 @@ fn observers(board: &Board, random: &mut Random) -> (&'static str, Value) {
     match random.weighed(&[(30, "conversation"), (15, "then"), (20, "history"), (15, "conversations"), (20, "log")]) {
         "then" if last > 0 => ("conversation", json!({"at_seq": recent.min(last)})),
         "history" => ("history", json!({"from_seq": recent, "limit": 1 + random.below(20)})),
-        "conversations" => ("conversations", json!({"channel": random.pick(&CHANNELS), "status": ["open", "ending"]})),
+        "conversations" => {
+            let mut body = json!({"channel": random.pick(&CHANNELS), "limit": 20});
+            if random.is(70) {
+                body["status"] = json!(["open", "ending"]);
+            }
+            ("conversations", body)
+        }
         "log" => ("log", json!({"from_seq": recent, "limit": 1 + random.below(50)})),
         _ => ("conversation", json!({})),
     }

@@ -64,15 +64,17 @@ pub fn judge(operation: &Operation, slot: &Slot, c_is_on: bool) -> Expected {
     }
 }
 
-/// What must come of what fell due, or of a removal.
-pub fn judge_due(verb: &str, slot: &Slot, conversation: &str, c_is_on: bool) -> Expected {
+/// What must come of what fell due, or of a removal where the slot is orphaned.
+pub fn judge_due(verb: &str, slot: &Slot, conversation: &str, c_is_on: bool, is_orphaned: bool) -> Expected {
     let world = World { c_is_on, ..slot.world };
     let answer = match verb {
         "inactivity" => rules(channel(conversation)).answer(world, Move::Inactivity),
         "deadline" => rules(channel(conversation)).answer(world, Move::Deadline),
         "offer_expiry" => rules(channel(conversation)).answer(world, Move::Expiry),
         // In the model it goes with the switch.
-        "removal" if !c_is_on => rules(channel(conversation)).answer(World { c_is_on: true, ..world }, Move::SwitchC),
+        "removal" if is_orphaned => {
+            rules(channel(conversation)).answer(World { c_is_on: true, ..world }, Move::SwitchC)
+        }
         _ => Answer::Refused("nothing of that kind falls due"),
     };
     match answer {

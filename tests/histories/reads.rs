@@ -9,7 +9,7 @@ use crate::checker::Traced;
 use crate::history::{Operation, Page, Said, Seen};
 use crate::judge::{Expected, channel, judge};
 use crate::log::{CONFIG, Decision};
-use crate::model::{C, Stage, World};
+use crate::model::{Stage, World};
 use crate::timeline::{Slot, Timeline};
 
 /// Finds the first place of an answer, not before the one given.
@@ -128,7 +128,7 @@ impl<'a> Reads<'a> {
                 false => is_refused("command_id_reused"),
             };
         }
-        if said.replayed || (operation.verb != "state" && removal_is_due(slot, c_is_on)) {
+        if said.replayed || (operation.verb != "state" && self.timeline.is_orphaned(slot, place)) {
             return false;
         }
         let outcome = |outcome: &str| said.outcome.as_deref() == Some(outcome) && said.events.is_empty();
@@ -150,7 +150,10 @@ impl<'a> Reads<'a> {
         let me = Some(&operation.name);
         let is_asked = match operation.verb.as_str() {
             "list" => slot.owner.as_ref() == me || slot.offered_to.as_ref() == me,
-            _ => operation.body["channel"] == channel(&seen.id) && seen.status != "closed",
+            _ => {
+                let is_wanted = operation.body.get("status").is_none() || seen.status != "closed";
+                is_wanted && operation.body["channel"] == channel(&seen.id)
+            }
         };
         expect(is_asked, || format!("nobody asked for it: {seen:?}"))?;
         Ok(Box::new(move |from| Some(from.max(slot.from) | 1).filter(|place| *place <= slot.until)))
@@ -233,11 +236,6 @@ pub fn shows(slot: &Slot, seen: &Seen) -> bool {
         && seen.whole.as_ref().is_none_or(|whole| {
             whole.session == slot.session && whole.channel == channel(&seen.id) && whole.offered_to == slot.offered_to
         })
-}
-
-/// What was removed is decided before the next command of the conversation.
-fn removal_is_due(slot: &Slot, c_is_on: bool) -> bool {
-    !c_is_on && [slot.world.owner, slot.world.offer].contains(&Some(C))
 }
 
 fn facts_are_right(said: &Said, slot: &Slot) -> bool {

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use crate::log::{CONFIG, Decision, Happened};
-use crate::model::{Stage, World};
+use crate::model::{C, Stage, World};
 
 /// The integrations of the model, by their place in it.
 pub const NAMES: [&str; 3] = ["a", "b", "c"];
@@ -26,6 +26,9 @@ pub struct Slot {
     /// When its pending offer expires, and when its end is completed for whoever has it, if that is limited.
     pub expires_at: Option<u64>,
     pub deadline: Option<u64>,
+    /// The last `seq` of the decisions by which its owner got control, and the offered one its offer.
+    owned_since: u64,
+    offered_since: u64,
     /// The first place and the last one.
     pub from: u64,
     pub until: u64,
@@ -98,6 +101,14 @@ impl Timeline {
         self.switches.get(later).map(|(at, _)| at + 1)
     }
 
+    /// Whether `c` was switched off since it got control or its offer, be it on again or not: that is taken away before
+    /// anything else is decided.
+    pub fn is_orphaned(&self, slot: &Slot, place: u64) -> bool {
+        let went = |since: u64| self.switches.iter().any(|(at, is_on)| !is_on && (2 * since..place).contains(at));
+        let is_held = slot.world.owner == Some(C) && went(slot.owned_since);
+        is_held || (slot.world.offer == Some(C) && went(slot.offered_since))
+    }
+
     /// The first and the last place that show that version of the configuration.
     pub fn config_places(&self, version: u64) -> Option<(u64, u64)> {
         let at = self.configs.iter().position(|(_, found)| *found == version)?;
@@ -151,6 +162,8 @@ impl Slot {
             offered_to: None,
             expires_at: None,
             deadline: None,
+            owned_since: 0,
+            offered_since: 0,
             from: 1,
             until: u64::MAX,
         }
@@ -186,8 +199,11 @@ impl Slot {
             },
             c_is_on: true,
         };
+        if changes_owner {
+            self.owned_since = decision.last;
+        }
         match kind {
-            "control.offered" => self.expires_at = event.due,
+            "control.offered" => (self.expires_at, self.offered_since) = (event.due, decision.last),
             "conversation.end_requested" => self.deadline = event.due,
             _ => {}
         }
