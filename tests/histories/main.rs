@@ -4,6 +4,13 @@
 //! `SWITCHBOARD_TEST_FAULTS` says how many faults (20), `SWITCHBOARD_TEST_SEED` from which seed, `SWITCHBOARD_BINARY`
 //! which build of the program; `SWITCHBOARD_TEST_CUTS` how many power cuts (5, see `power.rs`). The history is kept in
 //! `SWITCHBOARD_TEST_KEEP`, a directory, and judged again as `SWITCHBOARD_TEST_HISTORY`, a file.
+//!
+//! The long forms, on a release build and some minutes each:
+//!
+//! ```text
+//! SWITCHBOARD_BINARY=target/release/switchboard SWITCHBOARD_TEST_FAULTS=200 cargo test --test histories one_order -- --nocapture
+//! SWITCHBOARD_BINARY=target/release/switchboard SWITCHBOARD_TEST_CUTS=100 cargo test --test histories power -- --ignored --nocapture
+//! ```
 
 mod board;
 mod checker;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::checker::check;
 use crate::history::{Attempt, Operation, Page, Said, Seen, Whole, mark};
-use crate::log::{Decision, Happened};
+use crate::log::{CONFIG, Decision, Happened};
 use crate::wire::{self, Breaks, Heard, Relayed};
 
 /// The conversation of the story.
@@ -42,7 +42,8 @@ impl Story {
     fn decided(&mut self, number: usize, events: &[Event]) {
         let operation = &self.operations[number];
         let last = self.log.last().map_or(0, |decision| decision.last);
-        let mut before = self.log.last().and_then(|decision| decision.events.last().cloned());
+        let of_it = |decision: &&Decision| decision.conversation == ID;
+        let mut before = self.log.iter().rfind(of_it).and_then(|decision| decision.events.last().cloned());
         let events: Vec<Happened> =
             events.iter().map(|event| before.insert(happened(event, before.as_ref())).clone()).collect();
         self.log.push(Decision {
@@ -54,6 +55,35 @@ impl Story {
             actor: Some(mark(number)),
             verb: operation.verb.clone(),
             id: operation.id.clone(),
+            events,
+        });
+    }
+
+    /// The configuration enables `c`, or does not.
+    fn switched(&mut self, is_on: bool) {
+        let last = self.log.last().map_or(0, |decision| decision.last);
+        let enabled = Some(("c".into(), is_on));
+        let changed = Happened { enabled, ..happened(&("integration.changed", "", None, None), None) };
+        self.unasked(CONFIG, "file", vec![changed], last + 1);
+    }
+
+    /// The configuration takes from `c` what it held or was offered.
+    fn removed(&mut self, event: &Event) {
+        let before = self.log.iter().rfind(|decision| decision.conversation == ID).unwrap().events.last().cloned();
+        let last = self.log.last().unwrap().last;
+        self.unasked(ID, "removal", vec![happened(event, before.as_ref())], last + 1);
+    }
+
+    fn unasked(&mut self, conversation: &str, verb: &str, events: Vec<Happened>, last: u64) {
+        self.log.push(Decision {
+            last,
+            at: self.now,
+            conversation: conversation.into(),
+            role: "config".into(),
+            name: None,
+            actor: None,
+            verb: verb.into(),
+            id: None,
             events,
         });
     }
@@ -294,6 +324,26 @@ fn a_decision_that_the_contract_does_not_allow_is_found() {
     let taken = story.asks("integration", "a", "take", json!({}));
     story.decided(taken, &[("control.passed", "open", Some("a"), None)]);
     story.fails("not_allowed");
+}
+
+#[test]
+fn a_command_before_what_was_taken_from_an_integration_is_found() {
+    let mut story = Story::default();
+    story.switched(true);
+    let started = [("conversation.started", "open", None, None), ("control.assigned", "open", Some("a"), None)];
+    story.does("web", "start", json!({}), &started);
+    story.does("a", "offer", json!({"to": "c"}), &[("control.offered", "open", Some("a"), Some("c"))]);
+    story.switched(false);
+    story.switched(true);
+    let mut too_soon = story.clone();
+    too_soon.does("c", "accept", json!({}), &[("control.accepted", "open", Some("c"), None)]);
+    too_soon.fails("had to be decided before");
+    let withdrawn = ("control.offer_withdrawn", "open", Some("a"), None);
+    story.removed(&withdrawn);
+    story.hears("c", "accept", story.refused("not_offered", Value::Null));
+    check(&story.operations, &story.log).unwrap();
+    story.removed(&withdrawn);
+    story.fails("nothing of that kind falls due");
 }
 
 #[test]
