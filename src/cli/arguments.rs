@@ -233,6 +233,9 @@ pub struct ImportArguments {
     /// Publish events from this one on at the next start [default: all count as published]
     #[arg(long, value_name = "SEQ", env = "SWITCHBOARD_PUBLISH_FROM")]
     pub publish_from: Option<String>,
+    /// Take an export without its end too, up to its last whole line: what was saved of a damaged log
+    #[arg(long, env = "SWITCHBOARD_CUT", value_parser = clap::builder::FalseyValueParser::new())]
+    pub cut: bool,
 }
 
 #[derive(Debug, Args)]

@@ -154,7 +154,7 @@ impl Check<'_> {
 
     fn import(&mut self, arguments: &ImportArguments) -> Option<ImportOptions> {
         let publish_from = self.value("--publish-from", &arguments.publish_from, seq);
-        Some(ImportOptions { data: self.directory(&arguments.data)?, publish_from })
+        Some(ImportOptions { data: self.directory(&arguments.data)?, publish_from, cut: arguments.cut })
     }
 
     fn what_if(&mut self, arguments: &WhatIfArguments) -> Option<WhatIfOptions> {

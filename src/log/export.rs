@@ -162,22 +162,29 @@ impl Importer {
     pub fn finish(&self) -> Result<(), BadExport> {
         match self.is_over {
             true => Ok(()),
-            false => Err(self.cut()),
+            false => Err(self.cut(b"")),
         }
     }
 
-    /// What is wrong where the next line does not come to its end.
-    pub fn cut(&self) -> BadExport {
+    /// What is wrong where the next line, of which that came, does not come to its end.
+    pub fn cut(&self, begun: &[u8]) -> BadExport {
         let text = match self.line {
-            0 => "nothing came, expected the first line of an export of a switchboard's log",
-            _ => "the export ends here, expected a last line with the head: it was cut, or did not come to its end",
+            0 if begun.is_empty() => "nothing came, expected the first line of an export of a switchboard's log".into(),
+            0 => foreign(begun),
+            _ => "the export ends here, expected a last line with the head: it was cut, or did not come to its end"
+                .into(),
         };
-        BadExport { line: self.line + 1, text: text.into() }
+        BadExport { line: self.line + 1, text }
     }
 
     /// Entries read.
     pub fn entries(&self) -> u64 {
         self.entries
+    }
+
+    /// Whether the first line was read.
+    pub fn has_begun(&self) -> bool {
+        self.line > 0
     }
 
     /// The seq of the last event read.

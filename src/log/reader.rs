@@ -116,6 +116,15 @@ impl Reader {
         Ok(reader)
     }
 
+    /// A view that ends before the first fault, and that fault; none where everything is as it was written.
+    pub fn before_fault(&self) -> Option<(Reader, Fault)> {
+        let mut head = Head::empty(self.log_id);
+        let mut fault = self.frames(1).find_map(|frame| frame.and_then(|frame| head.follow(&frame)).err())?;
+        fault.seq.get_or_insert(head.next_seq);
+        let head = Arc::new(RwLock::new(head));
+        Some((Reader { values: self.values.clone(), head, log_id: self.log_id }, fault))
+    }
+
     fn last_stored(&self) -> Result<Option<u64>, Fault> {
         let fault = |problem| Fault::new(0, None, problem);
         let last = self.values.last_key().map_err(|why| fault(Problem::Storage(why)))?;

@@ -96,7 +96,7 @@ impl Copying<'_> {
             self.out.write_all(&lines)?;
             lines.clear();
             if is_last && !self.is_whole {
-                return Err(bad(&self.importer.cut()));
+                return Err(bad(&self.importer.cut(b"")));
             }
             let progress = progress.get_or_insert_with(|| Progress::new(Some(piece.through_seq), "seq"));
             progress.reached(self.importer.seq());
@@ -121,7 +121,7 @@ impl Copying<'_> {
                     exporter.end(key.as_ref(), lines);
                 }
             }
-            (Exported::Entry(_), None) => return Err(bad(&self.importer.cut())),
+            (Exported::Entry(_), None) => return Err(bad(&self.importer.cut(b""))),
         }
         Ok(())
     }

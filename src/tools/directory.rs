@@ -1,7 +1,7 @@
 //! A data directory read while no switchboard runs on it: the answers are those that the service would give.
 //!
 //! There is no index beside the log that could be trusted here, so what a question is about is found by reading
-//! through the log, once for all pages.
+//! through the log, once for all pages. Of a damaged log what stands before the fault is read, and the fault told.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::failure::Failure;
 use super::source::{Question, SourceError};
 use crate::domain::{Config, Conversation, ConversationId, Time};
-use crate::log::{Directory, DiskLog, Log, Reader};
+use crate::log::{Directory, DiskLog, Fault, Inspection, Log, LogError, Reader};
 use crate::switchboard::paged::Ascending;
 use crate::switchboard::past::NoAnswer;
 use crate::switchboard::port::{Frames, ListAsk, Moment, PastAsk};
@@ -30,7 +30,7 @@ pub struct DirectoryArchive {
     archive: Archive,
     found: Option<(Option<ConversationId>, Frames)>,
     folded: Option<Folded>,
-    _log: DiskLog,
+    fault: Option<Fault>,
 }
 
 /// Conversations as the log leaves them: the first so many by id after a given one.
@@ -44,15 +44,48 @@ struct Folded {
 impl DirectoryArchive {
     /// Opens a data directory that holds a log.
     pub fn open(path: &Path) -> Result<DirectoryArchive, Failure> {
-        let directory = Directory::open(path).map_err(|error| Failure::Fault(Box::new(error)))?;
+        let failure = |error: LogError| Failure::Fault(Box::new(error));
+        let directory = Arc::new(Directory::open(path).map_err(failure)?);
         let key = *directory.key();
-        let log = DiskLog::open(Arc::new(directory)).map_err(|error| Failure::Fault(Box::new(error)))?;
-        let archive = Archive { reader: log.reader(), cache: None, key };
-        Ok(DirectoryArchive { path: path.to_owned(), archive, found: None, folded: None, _log: log })
+        let (reader, fault) = match DiskLog::open(directory.clone()) {
+            Ok(log) => (log.reader(), None),
+            // It is the end that is not as it was; somewhere before it the log still holds.
+            Err(error @ (LogError::Fault(_) | LogError::Shortened { .. })) => {
+                let inspection = Inspection::open(directory).map_err(failure)?;
+                let (reader, fault) = inspection.reader().before_fault().ok_or_else(|| failure(error))?;
+                (reader, Some(fault))
+            }
+            Err(error) => return Err(failure(error)),
+        };
+        let archive = Archive { reader, cache: None, key };
+        Ok(DirectoryArchive { path: path.to_owned(), archive, found: None, folded: None, fault })
+    }
+
+    /// What was read is everything, or it ends where the log is damaged.
+    pub fn conclude(&self) -> Result<(), Failure> {
+        match &self.fault {
+            None => Ok(()),
+            Some(fault) => Err(Failure::Found(format!(
+                "{}: {fault}; what stands before it was read: look with switchboard verify",
+                self.path.display()
+            ))),
+        }
     }
 
     /// The body of the answer to a question.
     pub fn answer(&mut self, question: &Question) -> Result<Vec<u8>, Failure> {
+        match self.read(question) {
+            Err(failure) if self.fault.is_none() => {
+                let Some((reader, fault)) = self.archive.reader.before_fault() else { return Err(failure) };
+                (self.archive.reader, self.fault) = (reader, Some(fault));
+                (self.found, self.folded) = (None, None);
+                self.read(question)
+            }
+            read => read,
+        }
+    }
+
+    fn read(&mut self, question: &Question) -> Result<Vec<u8>, Failure> {
         match question {
             Question::Conversation { id, at } => {
                 let ask = PastAsk::Conversation { id: id.clone(), at: at.unwrap_or(ALWAYS) };

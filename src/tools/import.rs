@@ -27,6 +27,8 @@ pub struct ImportOptions {
     pub data: PathBuf,
     /// The first event that counts as not published yet; none where all count as published.
     pub publish_from: Option<u64>,
+    /// Whether an export that lacks its end is taken too: what was saved of a damaged log.
+    pub cut: bool,
 }
 
 /// Imports from standard input and tells what came in.
@@ -46,10 +48,10 @@ pub fn import(
     out: &mut dyn Write,
     screen: Screen,
 ) -> Result<(), Failure> {
-    let mut lines = Lines { input, importer: Importer::default(), line: Vec::new() };
+    let mut lines = Lines { input, importer: Importer::default(), line: Vec::new(), may_be_cut: options.cut };
     let log_id = match lines.next()? {
         Some(Exported::Begin(log_id)) => log_id,
-        _ => return Err(refused(&lines.importer.cut())),
+        _ => return Err(refused(&lines.importer.cut(b""))),
     };
     let is_folder_ours = !options.data.exists();
     let directory = Arc::new(Directory::create(&options.data, log_id).map_err(fault)?);
@@ -68,6 +70,7 @@ pub fn import(
 struct Imported {
     entries: u64,
     head: Head,
+    is_cut: bool,
     has_key: bool,
 }
 
@@ -80,6 +83,7 @@ impl Imported {
         };
         let repeats = match self.has_key {
             true => "of commands decided before are known",
+            false if self.is_cut => "of commands decided before are refused as command_id_reused: the end is missing",
             false => "of commands decided before are refused as command_id_reused: values were erased",
         };
         let pairs = [
@@ -100,26 +104,28 @@ fn fill(options: &ImportOptions, directory: &Arc<Directory>, lines: &mut Lines<'
     let published_max = options.publish_from.map_or(u64::MAX, |seq| seq.saturating_sub(1));
     let progress = Progress::new(None, "entries");
     let mut group = Group::default();
-    let key = loop {
+    let end = loop {
         match lines.next()? {
             Some(Exported::Entry(entry)) => group.push(entry, lines)?,
-            Some(Exported::End(key)) => break key,
-            Some(Exported::Begin(_)) | None => return Err(refused(&lines.importer.cut())),
+            Some(Exported::End(key)) => break Some(key),
+            None if options.cut => break None,
+            Some(Exported::Begin(_)) | None => return Err(refused(&lines.importer.cut(b""))),
         }
         if group.is_full() {
             group.append(&mut log, published_max)?;
             progress.reached(lines.importer.entries());
         }
     };
-    if lines.next()?.is_some() {
-        return Err(refused(&lines.importer.cut()));
+    if end.is_some() && lines.next()?.is_some() {
+        return Err(refused(&lines.importer.cut(b"")));
     }
     group.append(&mut log, published_max)?;
     progress.finish();
     let head = log.reader().head();
     Box::new(log).close(head.published_through).map_err(fault)?;
+    let key = end.flatten();
     directory.finish(key).map_err(fault)?;
-    Ok(Imported { entries: lines.importer.entries(), head, has_key: key.is_some() })
+    Ok(Imported { entries: lines.importer.entries(), head, is_cut: end.is_none(), has_key: key.is_some() })
 }
 
 #[derive(Default)]
@@ -157,6 +163,7 @@ struct Lines<'a> {
     input: &'a mut dyn BufRead,
     importer: Importer,
     line: Vec<u8>,
+    may_be_cut: bool,
 }
 
 impl Lines<'_> {
@@ -166,8 +173,9 @@ impl Lines<'_> {
         bounded.read_until(b'\n', &mut self.line).map_err(|e| Failure::text(format!("cannot read the export: {e}")))?;
         match self.line.strip_suffix(b"\n") {
             Some(line) => self.importer.take(line).map(Some).map_err(|bad| refused(&bad)),
+            None if self.may_be_cut && self.importer.has_begun() => Ok(None),
             None if self.line.is_empty() => self.importer.finish().map(|()| None).map_err(|bad| refused(&bad)),
-            None => Err(refused(&self.importer.cut())),
+            None => Err(refused(&self.importer.cut(&self.line))),
         }
     }
 }

@@ -79,7 +79,8 @@ pub fn run(options: &ListOptions) -> Result<(), Failure> {
         TextOrJson::Json => write_json(&mut out, &mut source, options.ask(now))?,
         TextOrJson::Text => write_text(&mut out, &mut source, options, now)?,
     }
-    out.flush().map_err(Failure::from)
+    out.flush()?;
+    source.conclude()
 }
 
 fn write_json(out: &mut dyn Write, source: &mut Source, ask: ListAsk) -> Result<(), Failure> {

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use async_nats::client::RequestErrorKind;
+use async_nats::connection::State;
 use async_nats::{Client, ConnectOptions, Event, HeaderMap, Request, ServerAddr, ServerError, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -82,6 +83,7 @@ pub struct Connection {
     client: Client,
     complaints: mpsc::Receiver<String>,
     losses: watch::Receiver<u64>,
+    interrupted: watch::Receiver<bool>,
     fence: Option<(String, Subscriber)>,
     prefix: String,
 }
@@ -125,6 +127,8 @@ pub enum NatsError {
     Denied(String),
     /// The connection was lost, and with it perhaps what was published last.
     Lost,
+    /// Somebody asked this program to end.
+    Interrupted,
     /// The connection failed.
     Connection(Box<dyn Error + Send + Sync>),
 }
@@ -148,6 +152,7 @@ impl fmt::Display for NatsError {
                 "the NATS server does not allow it ({text}): see the user's permissions, and --inbox-prefix for answers"
             ),
             NatsError::Lost => f.write_str("the connection to NATS was lost"),
+            NatsError::Interrupted => f.write_str("interrupted"),
             NatsError::Connection(_) => f.write_str("the connection to NATS failed"),
         }
     }
@@ -182,7 +187,9 @@ impl Connection {
                 async move { note_complaint(event, &complain) }
             });
         let client = runtime.block_on(connect(access, options))?;
-        Ok(Connection { runtime, client, complaints, losses, fence: None, prefix: access.prefix.clone() })
+        let (_, interrupted) = watch::channel(false);
+        let prefix = access.prefix.clone();
+        Ok(Connection { runtime, client, complaints, losses, interrupted, fence: None, prefix })
     }
 
     /// The longest message that the server takes.
@@ -260,8 +267,11 @@ impl Connection {
     /// Waits until the server has taken everything that was published: until a message of our own, sent after it, is
     /// back. Where this user may not publish to its own inbox the server says so in the same order, which proves as much.
     pub fn flush(&mut self) -> Result<(), NatsError> {
-        let Connection { runtime, client, complaints, losses, fence, prefix } = self;
+        let Connection { runtime, client, complaints, losses, fence, prefix, .. } = self;
         let failed = |error: Box<dyn Error + Send + Sync>| NatsError::Connection(error);
+        if client.connection_state() != State::Connected {
+            return Err(NatsError::Lost);
+        }
         runtime.block_on(async {
             if fence.is_none() {
                 let inbox = client.new_inbox();
@@ -288,15 +298,35 @@ impl Connection {
         })
     }
 
-    /// Hears that a person or the system asks this program to end: from now on it goes on until it has tidied up.
-    pub fn interruption(&self) -> std::sync::mpsc::Receiver<()> {
-        let (tell, told) = std::sync::mpsc::channel();
+    /// From now on a person or the system that asks this program to end is heard by [`pause`](Self::pause) alone.
+    pub fn hear_interruption(&mut self) {
+        let (tell, told) = watch::channel(false);
+        self.interrupted = told;
         self.runtime.spawn(async move {
             let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
             tokio::select! { _ = tokio::signal::ctrl_c() => {}, _ = terminate.recv() => {} }
-            let _ = tell.send(());
+            tell.send_replace(true);
+            // Whoever holds the other end hears nothing of a sender that is gone.
+            tell.closed().await;
         });
-        told
+    }
+
+    /// Waits so long; an error where this program is asked to end, or the connection is lost, before.
+    pub fn pause(&mut self, wait: Duration) -> Result<(), NatsError> {
+        if *self.interrupted.borrow() {
+            return Err(NatsError::Interrupted);
+        }
+        if wait.is_zero() {
+            return Ok(());
+        }
+        let Connection { runtime, losses, interrupted, .. } = self;
+        runtime.block_on(async {
+            tokio::select! {
+                Ok(_) = interrupted.wait_for(|asked| *asked) => Err(NatsError::Interrupted),
+                _ = losses.changed() => Err(NatsError::Lost),
+                () = tokio::time::sleep(wait) => Ok(()),
+            }
+        })
     }
 }
 

@@ -68,12 +68,12 @@ pub enum Output {
 pub fn run(options: &ReplayOptions) -> Result<(), Failure> {
     let mut sink = Sink::open(options)?;
     match replay(options, &mut sink) {
-        Ok(()) => sink.finish(),
+        Ok(source) => sink.finish().and_then(|()| source.conclude()),
         Err(failure) => Err(sink.ended(failure)),
     }
 }
 
-fn replay(options: &ReplayOptions, sink: &mut Sink<'_>) -> Result<(), Failure> {
+fn replay(options: &ReplayOptions, sink: &mut Sink<'_>) -> Result<Source, Failure> {
     let mut source = Source::open(&options.place)?;
     let mut pace = Pace::new(options.speed);
     let progress = Progress::new(&options.output);
@@ -95,7 +95,7 @@ fn replay(options: &ReplayOptions, sink: &mut Sink<'_>) -> Result<(), Failure> {
         Ok(())
     })?;
     progress.finish();
-    Ok(())
+    Ok(source)
 }
 
 fn question(options: &ReplayOptions) -> Question {
@@ -168,7 +168,7 @@ impl<'a> Sink<'a> {
     }
 
     fn wait(&mut self, wait: Duration) -> Result<(), Failure> {
-        match &self.way {
+        match &mut self.way {
             Way::Publish(publisher) => publisher.wait(wait)?,
             Way::Ndjson(_) | Way::Timeline { .. } => std::thread::sleep(wait),
         }

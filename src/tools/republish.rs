@@ -4,7 +4,6 @@
 //! goes on behind it is told; an event that goes out twice has the same id both times.
 
 use std::ffi::OsString;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use async_nats::HeaderMap;
@@ -25,7 +24,6 @@ const PROBE_WAIT: Duration = Duration::from_millis(500);
 pub struct Publisher {
     connection: Connection,
     prefix: String,
-    interruption: Receiver<()>,
     sent: u64,
     last_sent: Option<u64>,
     /// Events that the server has confirmed, and the seq of the last one.
@@ -55,10 +53,10 @@ impl Publisher {
             let text = format!("a switchboard serves prefix {prefix}: choose another for --publish");
             return Err(Failure::Usage(vec![text]));
         }
-        let interruption = connection.interruption();
+        connection.hear_interruption();
         let prefix = prefix.to_owned();
         let (sent, last_sent, confirmed, last_confirmed) = (0, None, 0, None);
-        Ok(Publisher { connection, prefix, interruption, sent, last_sent, confirmed, last_confirmed })
+        Ok(Publisher { connection, prefix, sent, last_sent, confirmed, last_confirmed })
     }
 
     /// Hands one event to the connection.
@@ -89,20 +87,9 @@ impl Publisher {
         Ok(())
     }
 
-    /// Waits so long, or until somebody asks this program to end.
-    pub fn wait(&self, wait: Duration) -> Result<(), Failure> {
-        let asked = match wait.is_zero() {
-            true => self.interruption.try_recv().is_ok(),
-            false => match self.interruption.recv_timeout(wait) {
-                Ok(()) => true,
-                Err(RecvTimeoutError::Timeout) => false,
-                Err(RecvTimeoutError::Disconnected) => {
-                    std::thread::sleep(wait);
-                    false
-                }
-            },
-        };
-        if asked { Err(Failure::text("interrupted")) } else { Ok(()) }
+    /// Waits so long, if neither somebody asks this program to end nor the connection is lost.
+    pub fn wait(&mut self, wait: Duration) -> Result<(), Failure> {
+        Ok(self.connection.pause(wait)?)
     }
 
     /// What was published.

@@ -5,6 +5,7 @@
 use std::io::{self, IsTerminal};
 
 use anstyle::{AnsiColor, Style};
+use unicode_width::UnicodeWidthChar;
 
 /// Columns where nothing says how many there are.
 const COLUMNS_DEFAULT: usize = 80;
@@ -100,18 +101,31 @@ pub fn wrapped(line: &str, columns: Option<usize>, indent: usize) -> Vec<String>
     let mut margin = 0;
     loop {
         let room = columns.saturating_sub(margin).max(COLUMNS_MIN / 2);
-        let Some((end, _)) = rest.char_indices().nth(room) else {
+        let Some(end) = beyond(rest, room) else {
             lines.push(format!("{:margin$}{rest}", ""));
             return lines;
         };
-        let start =
-            if margin == 0 { rest.char_indices().nth(indent).map_or(0, |(start, _)| start.min(end)) } else { 0 };
+        let start = if margin == 0 { beyond(rest, indent).map_or(0, |start| start.min(end)) } else { 0 };
         let space = if rest[end..].starts_with(' ') { None } else { rest[start..end].rfind(' ') };
         let cut = space.map_or(end, |space| start + space);
         lines.push(format!("{:margin$}{}", "", rest[..cut].trim_end()));
         rest = rest[cut..].trim_start();
         margin = indent;
     }
+}
+
+/// Columns that the text takes: letters of some scripts and most pictures take two.
+pub fn columns_of(text: &str) -> usize {
+    text.chars().map(|c| c.width().unwrap_or(0)).sum()
+}
+
+/// Where the text goes beyond so many columns; none where it fits.
+pub fn beyond(text: &str, columns: usize) -> Option<usize> {
+    let mut taken = 0;
+    text.char_indices().find_map(|(at, c)| {
+        taken += c.width().unwrap_or(0);
+        (taken > columns).then_some(at)
+    })
 }
 
 #[cfg(test)]
@@ -131,6 +145,18 @@ mod tests {
         let lines = wrapped(&word, Some(40), 4);
         assert!(lines.iter().all(|line| line.len() <= 40), "{lines:?}");
         assert_eq!(lines.concat().matches('x').count(), 100);
+    }
+
+    #[test]
+    fn wide_characters_take_two_columns_and_joined_ones_none() {
+        assert_eq!((columns_of("abc"), columns_of("日本"), columns_of("👍"), columns_of("e\u{301}")), (3, 4, 2, 1));
+        for text in ["日本語のとても長い文章です".repeat(9), "👍 ok ".repeat(40), "e\u{301}".repeat(90)]
+        {
+            let lines = wrapped(&text, Some(40), 4);
+            assert!(lines.iter().all(|line| columns_of(line) <= 40), "{lines:?}");
+            let whole = lines.iter().map(|line| line.trim()).collect::<String>();
+            assert_eq!(whole.replace(' ', ""), text.replace(' ', ""));
+        }
     }
 
     #[test]

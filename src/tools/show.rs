@@ -51,7 +51,8 @@ pub fn run(options: &ShowOptions) -> Result<(), Failure> {
             write_text(&mut out, &mut source, State::new(&read), question, until)?;
         }
     }
-    out.flush().map_err(Failure::from)
+    out.flush()?;
+    source.conclude()
 }
 
 fn time_of_last(source: &mut Source, question: Question) -> Result<Option<Time>, Failure> {

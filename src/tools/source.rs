@@ -199,6 +199,14 @@ impl Source {
         }
     }
 
+    /// Says at the end where not everything could be read.
+    pub fn conclude(&self) -> Result<(), Failure> {
+        match self {
+            Source::Nats(_) => Ok(()),
+            Source::Directory(archive) => archive.conclude(),
+        }
+    }
+
     fn answer(&mut self, question: &Question) -> Result<Bytes, Failure> {
         match self {
             Source::Nats(connection) => {

@@ -6,7 +6,6 @@
 use std::io::{self, Write};
 
 use super::screen::{self, Screen};
-use super::words;
 
 const GAP: &str = "  ";
 
@@ -30,7 +29,7 @@ impl Table {
     pub fn write(&mut self, out: &mut dyn Write, rows: &[Vec<String>]) -> io::Result<()> {
         for row in rows {
             for (width, cell) in self.widths.iter_mut().zip(row) {
-                *width = (*width).max(cell.chars().count());
+                *width = (*width).max(screen::columns_of(cell));
             }
         }
         if !self.written {
@@ -46,13 +45,16 @@ impl Table {
         let mut line = String::new();
         for (width, cell) in self.widths.iter().zip(cells) {
             line.push_str(cell);
-            line.extend(std::iter::repeat_n(' ', width.saturating_sub(cell.chars().count())));
+            line.extend(std::iter::repeat_n(' ', width.saturating_sub(screen::columns_of(cell))));
             line.push_str(GAP);
         }
         let line = line.trim_end().to_owned();
         match self.screen.columns() {
-            Some(columns) => words::shortened(line, columns),
-            None => line,
+            Some(columns) if screen::columns_of(&line) > columns => {
+                let end = screen::beyond(&line, columns.saturating_sub(1)).unwrap_or(line.len());
+                format!("{}…", &line[..end])
+            }
+            _ => line,
         }
     }
 }

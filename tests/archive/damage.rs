@@ -1,6 +1,11 @@
-//! Whatever becomes of the stored bytes is found and named, and what stands before it can be saved.
+//! Whatever becomes of the stored bytes is found and named, and what stands before it can be read and saved.
 
-use super::place::{Place, found, open};
+use serde_json::Value;
+use switchboard::tools::directory::DirectoryArchive;
+use switchboard::tools::import::ImportOptions;
+use switchboard::tools::source::{Question, whole_span};
+
+use super::place::{Place, found, import_with, open};
 
 /// The fault is named with its frame, and an export holds whole what stands before it, and no end.
 fn assert_found_at(place: &Place, frame: u64, whole: &str, words: &str) {
@@ -15,6 +20,43 @@ fn assert_found_at(place: &Place, frame: u64, whole: &str, words: &str) {
     assert!(whole.starts_with(&text) && text.ends_with('\n'), "not what stood before");
     assert!(text.lines().count() as u64 >= frame, "all that stands before is saved");
     assert!(!text.contains("{\"head\":"));
+    let saved = check_saved(&text);
+    check_read(place, &saved);
+}
+
+/// What was saved is a log again, if somebody says that it may lack its end.
+fn check_saved(text: &str) -> Place {
+    let saved = Place::empty();
+    let options = |cut| ImportOptions { data: saved.path.clone(), publish_from: None, cut };
+    let refused = import_with(options(false), text.as_bytes()).unwrap_err();
+    assert!(refused.to_string().contains("it was cut"), "{refused}");
+    let told = import_with(options(true), text.as_bytes()).unwrap();
+    assert!(told.contains("the end is missing"), "{told}");
+    saved.assert_good();
+    assert!(saved.exported().starts_with(&text.replacen("\"format\":1", "\"format\":2", 1)));
+    saved
+}
+
+/// What stands before the fault is read as if the log ended there; then the fault is told.
+fn check_read(place: &Place, saved: &Place) {
+    let events = |place: &Place| {
+        let mut archive = DirectoryArchive::open(&place.path).unwrap();
+        let mut events = Vec::new();
+        let mut span = whole_span();
+        loop {
+            let page = archive.answer(&Question::Log { span: span.clone() }).unwrap();
+            let page: Value = serde_json::from_slice(&page).unwrap();
+            events.extend(page["events"].as_array().unwrap().clone());
+            match page["next_seq"].as_u64() {
+                Some(next) => span.from_seq = Some(next),
+                None => return (events, archive.conclude()),
+            }
+        }
+    };
+    let ((read, concluded), (expected, _)) = (events(place), events(saved));
+    assert_eq!(read, expected);
+    let told = found(concluded.unwrap_err());
+    assert!(told.contains("frame ") && told.contains("what stands before it was read"), "{told}");
 }
 
 #[test]
@@ -102,19 +144,33 @@ fn a_deleted_cache_is_no_fault() {
 }
 
 #[test]
-fn a_cache_that_differs_is_found() {
+fn an_emptied_cache_is_found() {
     let place = Place::of_story();
     open(&place.path.join("cache"), |db| {
-        let tree = db.open_tree("closed").unwrap();
-        let state = tree.get("c-1").unwrap().unwrap();
-        let text = String::from_utf8(state[4..].to_vec()).unwrap();
-        let changed = text.replacen("\"epoch\":5", "\"epoch\":4", 1).into_bytes();
-        assert_ne!(changed, text.into_bytes());
-        let mut sealed = crc32fast::hash(&changed).to_be_bytes().to_vec();
-        sealed.extend_from_slice(&changed);
-        tree.insert("c-1", sealed).unwrap();
+        for tree in ["open", "closed"] {
+            db.open_tree(tree).unwrap().clear().unwrap();
+        }
         db.flush().unwrap();
     });
+    let finding = place.finding();
+    assert!(finding.contains("is not in the cache") && finding.contains("delete cache and cache.json"), "{finding}");
+}
+
+#[test]
+fn an_index_that_leads_elsewhere_is_found() {
+    let place = Place::of_story();
+    change_cached(&place, "closed", "c-1", |text| {
+        let at = text.find("\"frames\":[").unwrap() + 10;
+        format!("{}1,{}", &text[..at], &text[at..])
+    });
+    let finding = place.finding();
+    assert!(finding.contains("conversation c-1 differs in the cache: frames is"), "{finding}");
+}
+
+#[test]
+fn a_cache_that_differs_is_found() {
+    let place = Place::of_story();
+    change_cached(&place, "closed", "c-1", |text| text.replacen("\"epoch\":5", "\"epoch\":4", 1));
     let finding = place.finding();
     assert!(finding.contains("conversation c-1") && finding.contains("conversation.epoch is 4"), "{finding}");
 }
@@ -128,4 +184,19 @@ fn a_state_that_the_cache_lacks_is_found() {
     });
     let finding = place.finding();
     assert!(finding.contains("conversation again-1 is not in the cache"), "{finding}");
+}
+
+/// Writes a cached state anew, under a checksum that holds.
+fn change_cached(place: &Place, tree: &str, id: &str, change: impl Fn(&str) -> String) {
+    open(&place.path.join("cache"), |db| {
+        let tree = db.open_tree(tree).unwrap();
+        let state = tree.get(id).unwrap().unwrap();
+        let text = String::from_utf8(state[4..].to_vec()).unwrap();
+        let changed = change(&text);
+        assert_ne!(changed, text);
+        let mut sealed = crc32fast::hash(changed.as_bytes()).to_be_bytes().to_vec();
+        sealed.extend_from_slice(changed.as_bytes());
+        tree.insert(id, sealed).unwrap();
+        db.flush().unwrap();
+    });
 }

@@ -4,11 +4,14 @@
 #[allow(dead_code)]
 mod say;
 
+mod bits;
 mod damage;
 mod erasing;
 mod fixture;
+mod interrupted;
 mod live;
 mod moving;
+mod newer;
 mod place;
 mod rules;
 mod story;

@@ -120,8 +120,11 @@ pub fn import_into(path: &Path, text: &str, publish_from: Option<u64>) -> Result
     import_bytes(path, text.as_bytes(), publish_from)
 }
 
-pub fn import_bytes(path: &Path, mut text: &[u8], publish_from: Option<u64>) -> Result<String, Failure> {
-    let options = ImportOptions { data: path.to_owned(), publish_from };
+pub fn import_bytes(path: &Path, text: &[u8], publish_from: Option<u64>) -> Result<String, Failure> {
+    import_with(ImportOptions { data: path.to_owned(), publish_from, cut: false }, text)
+}
+
+pub fn import_with(options: ImportOptions, mut text: &[u8]) -> Result<String, Failure> {
     let mut out = Vec::new();
     import(&options, &mut text, &mut out, Screen::unbounded())?;
     Ok(String::from_utf8(out).unwrap())
