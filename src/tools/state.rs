@@ -97,7 +97,7 @@ impl<'a> State<'a> {
             Some(deadline) => format!("until {}", at(deadline, now)),
             None => "without a deadline".into(),
         };
-        Some(format!("{owner} to release, for {}, {until}", lasting(since, now)))
+        Some(format!("{owner} to release, for {}, since {}, {until}", lasting(since, now), at(since, now)))
     }
 
     fn closed(&self, now: Time) -> Option<String> {

@@ -15,7 +15,10 @@ fn copy(from: &Path, to: &Path) {
     for file in fs::read_dir(from).unwrap() {
         let file = file.unwrap();
         let to = to.join(file.file_name());
-        if file.path().is_dir() { copy(&file.path(), &to) } else { drop(fs::copy(file.path(), to).unwrap()) }
+        match file.path().is_dir() {
+            true => copy(&file.path(), &to),
+            false => assert!(fs::copy(file.path(), to).is_ok()),
+        }
     }
 }
 
