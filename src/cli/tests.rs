@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::domain::Name;
+use crate::tools::export::Origin;
 use crate::tools::nats::Login;
 use crate::tools::operator::Verb;
 use crate::tools::replay::{Output, Scope};
@@ -155,9 +156,10 @@ fn a_log_is_examined_and_moved_in_its_directory() {
 
 #[test]
 fn what_would_erase_nothing_or_publish_nothing_is_told() {
-    for line in ["verify", "export", "import"] {
+    for line in ["verify", "import"] {
         assert!(faults(line)[0].starts_with("--data: "), "{line}");
     }
+    assert!(faults("export")[0].starts_with("expected --nats URL"));
     assert!(faults("export --data d --redact _config")[0].starts_with("--redact: "));
     assert!(faults("import --data d --publish-from 0")[0].starts_with("--publish-from: "));
 }
@@ -177,6 +179,23 @@ fn what_if_reads_the_other_configuration_and_tells_all_that_is_wrong_at_once() {
     assert!(told.iter().any(|fault| fault.starts_with("--data: ")), "{told:?}");
     assert!(told.iter().any(|fault| fault.starts_with("--format: ")), "{told:?}");
     assert!(faults("what-if --data d")[0].starts_with("--config: "));
+}
+
+#[test]
+fn a_running_service_is_exported_by_an_operator() {
+    let origin = |line: &str, environment: &[(&str, &str)]| match parse_in(line, environment) {
+        Ok(Command::Export(options)) => options.origin,
+        other => panic!("{line}: {other:?}"),
+    };
+    let operator = |origin| match origin {
+        Origin::Service(service) => service.operator.to_string(),
+        Origin::Directory(path) => panic!("{path:?}"),
+    };
+    assert_eq!(origin("export --data d", &[]), Origin::Directory("d".into()));
+    assert_eq!(operator(origin("export --nats nats://localhost --as ops", &[])), "ops");
+    let login = [("SWITCHBOARD_USER", "alice"), ("SWITCHBOARD_PASSWORD", "secret")];
+    assert_eq!(operator(origin("export --nats nats://localhost", &login)), "alice");
+    assert_eq!(operator(origin("export --nats nats://localhost", &[])), "operator");
 }
 
 #[test]

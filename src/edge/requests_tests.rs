@@ -378,6 +378,7 @@ fn the_examples_of_the_schemas_are_taken() {
             ("channel", verb) => (Endpoint::Channel, format!("web.{verb}.c")),
             ("integration", "list") => (Endpoint::Integration, "bot.list".into()),
             ("integration", verb) => (Endpoint::Integration, format!("bot.{verb}.c")),
+            ("operator", "export") => (Endpoint::Operator, "ann.export".into()),
             ("operator", verb) => (Endpoint::Operator, format!("ann.{verb}.c")),
             ("config", verb) => (Endpoint::Config, format!("ann.{verb}")),
             ("query", what @ ("conversation" | "history")) => (Endpoint::Query, format!("{what}.c")),
@@ -386,7 +387,7 @@ fn the_examples_of_the_schemas_are_taken() {
         ok(endpoint, &tail, &std::fs::read_to_string(&path).unwrap());
         taken += 1;
     }
-    assert_eq!(taken, 24);
+    assert_eq!(taken, 25);
 }
 
 #[test]

@@ -58,7 +58,7 @@ pub fn copy(service: &Service, eraser: Eraser<'_>, out: &mut dyn Write) -> Resul
     };
     match copying.run() {
         Ok(()) => copying.eraser.finish(),
-        Err(failure) if failure.is_reader_gone() => Err(failure),
+        Err(failure) if failure.is_reader_gone() || !copying.importer.has_begun() => Err(failure),
         Err(failure) => {
             let entries = copying.importer.entries();
             let text = format!("{failure}; {entries} entries are written, without a last line: an import refuses them");
@@ -172,6 +172,10 @@ impl<'a> Pieces<'a> {
                 SourceError::Refused { code, message } if code == "busy" => {
                     Again::Later(SourceError::Refused { code, message }.into())
                 }
+                SourceError::Refused { code, .. } if code == "log_failed" => Again::Never(Failure::Found(
+                    "the service cannot read its log further: stop it, and look with switchboard verify --data DIR"
+                        .into(),
+                )),
                 refused => Again::Never(refused.into()),
             }),
             Err(error @ (NatsError::Denied(_) | NatsError::Login(..))) => Err(Again::Never(error.into())),

@@ -302,9 +302,13 @@ impl Connection {
     pub fn hear_interruption(&mut self) {
         let (tell, told) = watch::channel(false);
         self.interrupted = told;
+        let _runtime = self.runtime.enter();
+        let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+        else {
+            return;
+        };
         self.runtime.spawn(async move {
-            let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
-            tokio::select! { _ = tokio::signal::ctrl_c() => {}, _ = terminate.recv() => {} }
+            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
             tell.send_replace(true);
             // Whoever holds the other end hears nothing of a sender that is gone.
             tell.closed().await;
