@@ -77,7 +77,7 @@ async def in_accounts(live):
     for client in (web, observer, switchboard, bot):
         await client.nc.close()
     log = (live.directory / "log" / "switchboard.log").read_text()
-    if "ermission" in log or "not all there" in log:
+    if "ermission" in log or "not all consumers" in log:
         raise Unexpected("the service lacks a permission")
 
 

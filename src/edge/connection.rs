@@ -23,6 +23,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::complaints::Complaints;
 use super::publisher::Link;
 use super::stats::Stats;
 use super::streams::Acks;
@@ -81,6 +82,7 @@ pub struct Connection {
     /// To publish and subscribe with.
     pub client: Client,
     lost: watch::Receiver<bool>,
+    complaints: Arc<Complaints>,
     tasks: Arc<Tasks>,
 }
 
@@ -200,7 +202,7 @@ impl Connection {
 
     async fn acks(&self, base: String) -> Result<Acks, async_nats::SubscribeError> {
         let heard = self.client.subscribe(format!("{base}.*")).await?;
-        Ok(Acks { client: self.client.clone(), base, heard })
+        Ok(Acks { client: self.client.clone(), base, heard, complaints: self.complaints.clone() })
     }
 }
 
@@ -217,6 +219,7 @@ async fn connect(
     stats: &Arc<Stats>,
 ) -> Result<Connection, EdgeError> {
     let (tell_lost, lost) = watch::channel(false);
+    let complaints = Arc::new(Complaints::default());
     let connect_options = credentials(&options.credentials)
         .await?
         .name(format!("switchboard {}", options.prefix))
@@ -228,11 +231,11 @@ async fn connect(
         .ignore_discovered_servers()
         .custom_inbox_prefix(options.inbox_prefix())
         .reconnect_delay_callback(end_at_second_call(tell_lost))
-        .event_callback(told_of(purpose, stats.clone()));
+        .event_callback(told_of(purpose, stats.clone(), complaints.clone()));
     let url = url.clone();
     let connected = tasks.run(async move { connect_options.connect(url).await }).await?;
     let client = connected.map_err(|error| EdgeError::Connect(Box::new(error)))?;
-    Ok(Connection { client, lost, tasks })
+    Ok(Connection { client, lost, complaints, tasks })
 }
 
 /// The library asks for a delay before each attempt to connect: first when the connection is
@@ -248,12 +251,17 @@ fn end_at_second_call(tell_lost: watch::Sender<bool>) -> impl Fn(usize) -> Durat
     }
 }
 
-fn told_of(purpose: Purpose, stats: Arc<Stats>) -> impl Fn(Event) -> std::future::Ready<()> + Send + Sync {
+fn told_of(
+    purpose: Purpose,
+    stats: Arc<Stats>,
+    complaints: Arc<Complaints>,
+) -> impl Fn(Event) -> std::future::Ready<()> + Send + Sync {
     move |event| {
         match event {
             Event::SlowConsumer(_) => stats.dropped_requests.increment(),
             Event::ServerError(error) => {
-                tracing::warn!(%error, "the NATS server complains: check this user's permissions")
+                tracing::warn!(%error, "the NATS server complains: check this user's permissions");
+                complaints.note(&error.to_string());
             }
             Event::LameDuckMode => tracing::warn!("the NATS server is about to stop"),
             Event::Disconnected => tell_lost(purpose, parting::why(), &stats),

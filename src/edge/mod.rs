@@ -6,6 +6,7 @@
 //! is no room for it.
 
 mod canonical;
+mod complaints;
 mod connection;
 mod covering;
 mod discovery;
@@ -182,9 +183,11 @@ pub async fn run(options: Options, core: Core, shutdown: impl Future<Output = ()
         streams,
         receivers: core.receivers,
     };
+    let archive = parts.archive.clone();
     let publishing = publisher::run(parts, core.effects, turned);
     let identity = Identity::new(&options.prefix, &core.log_id);
-    let service = Arc::new(Service { options, handle: core.handle, identity, stats, readiness });
+    let service =
+        Arc::new(Service { options, handle: core.handle, archive, log_id: core.log_id, identity, stats, readiness });
     let outcome = serve_and_stop(&service, turns, publishing, shutdown).await;
     if let Some(pages) = pages {
         pages.abort();

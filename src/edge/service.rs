@@ -19,6 +19,7 @@ use super::streams::{self, api::Trouble};
 use super::subjects::may_answer;
 use super::{EdgeError, Events, Options, covering};
 use crate::switchboard::Handle;
+use crate::switchboard::past::Archive;
 
 /// How long another instance has to make itself known at the start.
 const FIRST_LOOK: Duration = Duration::from_millis(500);
@@ -37,6 +38,10 @@ pub struct Service {
     pub options: Options,
     /// The switchboard.
     pub handle: Handle,
+    /// The past.
+    pub archive: Archive,
+    /// The log's id.
+    pub log_id: String,
     /// Who it is.
     pub identity: Identity,
     /// What is counted.
@@ -267,7 +272,7 @@ impl Service {
         if self.options.events == Events::Core {
             return Ok(());
         }
-        match streams::check(&connection.client, &self.options.prefix).await {
+        match streams::check(&connection.client, &self.options.prefix, &self.log_id, &self.archive).await {
             Err(Trouble::Refused(why)) => Err(EdgeError::Publication(why)),
             Err(Trouble::Away(why)) => {
                 tracing::warn!(why, "JetStream is away: commands go on, and the streams are filled when it is back");

@@ -10,4 +10,6 @@ mod world;
 mod crashes;
 mod making;
 mod outages;
+mod reading_on;
 mod receiving;
+mod subscribers;

@@ -81,7 +81,30 @@ async fn a_log_that_is_older_than_the_streams_is_refused() {
     std::fs::remove_dir_all(world.data()).unwrap();
     std::fs::rename(copy, world.data()).unwrap();
     let said = world.refused().await;
-    assert!(said.contains("it is an older copy"), "{said}");
+    assert!(said.contains("it is an older copy") && said.contains("delete both streams"), "{said}");
+    let last_start = said.rsplit("log opened").next().unwrap();
+    assert!(!last_start.contains("ready"), "it is refused before anybody is served:\n{last_start}");
+}
+
+/// Whoever may publish to an inbox may put something behind our last message.
+#[tokio::test]
+async fn a_foreign_message_at_the_end_of_a_stream_is_passed_over() {
+    let mut world = World::new().await;
+    world.ask("channel.web.start.c", json!({})).await;
+    world.in_step().await;
+    // Its cursor is behind the streams: it is told by what they hold, not by what it noted.
+    world.kill();
+    for id in ["", "another-9-abababab/channel.web", "4b1f6a0e-m-77/channel.web"] {
+        let mut headers = async_nats::HeaderMap::new();
+        headers.insert("Nats-Msg-Id", id);
+        let subject = "switchboard.inbox.channel.web.c.message.sent";
+        world.client.publish_with_headers(subject, headers, r#"{"data":{}}"#.into()).await.unwrap();
+    }
+    world.client.flush().await.unwrap();
+    world.start().await;
+    world.ask("operator.ann.pass.c", json!({"to": "agents"})).await;
+    world.check_streams().await;
+    assert!(world.log().contains("foreign=3"), "{}", world.log());
 }
 
 async fn config_of(world: &World, stream: &str) -> Value {

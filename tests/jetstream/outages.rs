@@ -124,3 +124,37 @@ async fn what_the_server_lost_of_a_stream_is_added_from_the_log() {
     world.check_streams().await;
     assert!(world.log().contains("the streams end before what was published"), "{}", world.log());
 }
+
+#[tokio::test]
+async fn a_permission_that_is_missing_is_named_and_given_later_fills_the_streams() {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, file) = (directory.path().join("store"), directory.path().join("nats.conf"));
+    let conf = |denied: &str| {
+        let permissions = format!(r#"permissions: {{ publish: {{ deny: ["{denied}"] }} }}"#);
+        format!("authorization {{ users: [{{ user: all, password: p, {permissions} }}] }}\nno_auth_user: all")
+    };
+    std::fs::write(&file, conf("switchboard.event.c.control.passed")).unwrap();
+    let arguments = ["-js", "-sd", store.to_str().unwrap(), "-c", file.to_str().unwrap()];
+    let mut world = World::on(Server::start_with(directory.path(), &arguments, &[]).await, directory).await;
+    world.start().await;
+    world.ask("channel.web.start.c", json!({})).await;
+    world.in_step().await;
+    world.ask("operator.ann.pass.c", json!({"to": "agents"})).await;
+    world.ask("operator.ann.pass.c", json!({"to": "bot"})).await;
+    let began = std::time::Instant::now();
+    loop {
+        let page = world.readyz().await;
+        let trouble = page["streams"]["trouble"].as_str().unwrap_or_default().to_owned();
+        if trouble.contains("switchboard.event.c.control.passed") && trouble.contains("permission") {
+            assert_eq!((&page["ready"], &page["streams"]["in_step"]), (&json!(true), &json!(false)), "{page}");
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "{page}\n{}", world.log());
+        sleep(Duration::from_millis(20)).await;
+    }
+    std::fs::write(world.path().join("nats.conf"), conf("elsewhere")).unwrap();
+    world.server.kill();
+    world.server.start_again().await;
+    world.answering().await;
+    world.check_streams().await;
+}

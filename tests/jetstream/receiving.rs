@@ -9,27 +9,20 @@ use crate::world::{EVENTS, INBOX, World};
 #[tokio::test]
 async fn a_bot_that_was_offline_finds_its_whole_inbox_in_order() {
     let mut world = World::new().await;
-    let filter = "switchboard.inbox.integration.bot.>";
-    let config =
-        json!({"durable_name": "bot", "ack_policy": "explicit", "deliver_policy": "all", "filter_subject": filter});
-    let made = world
-        .api(&format!("CONSUMER.CREATE.{INBOX}.bot.{filter}"), json!({"stream_name": INBOX, "config": config}))
-        .await;
-    assert_eq!(made["name"], "bot", "{made}");
     world.ask("channel.web.start.c", json!({})).await;
     world.ask("channel.web.message.c", json!({"message_id": "m-1", "content": "hello"})).await;
     world.ask("operator.ann.pass.c", json!({"to": "agents"})).await;
     world.ask("channel.web.message.c", json!({"content": "not for the bot"})).await;
     world.in_step().await;
     let expected = ["conversation.started", "control.assigned", "message.received", "control.passed"];
-    assert_eq!(verbs(&world.fetch(INBOX, "bot", true).await), expected);
+    assert_eq!(verbs(&world.fetch(INBOX, "integration-bot", true).await), expected);
     // Over a restart too, and nothing of it comes again.
     world.kill();
     world.start().await;
     world.ask("operator.ann.pass.c", json!({"to": "bot"})).await;
     world.ask("channel.web.message.c", json!({"content": "are you there?"})).await;
     world.in_step().await;
-    let missed = world.fetch(INBOX, "bot", true).await;
+    let missed = world.fetch(INBOX, "integration-bot", true).await;
     assert_eq!(verbs(&missed), ["control.passed", "message.received"]);
     assert_eq!(missed[1].headers["Switchboard-After-Seq"], missed[0].seq().unwrap().to_string());
     world.check_streams().await;

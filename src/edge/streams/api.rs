@@ -136,7 +136,8 @@ pub async fn make_consumer(
     }
 }
 
-async fn message(client: &Client, stream: &str, sequence: u64) -> Result<Option<Last>, Trouble> {
+/// A message of a stream; none where it is not there.
+pub async fn message(client: &Client, stream: &str, sequence: u64) -> Result<Option<Last>, Trouble> {
     let answer = ask(client, &format!("STREAM.MSG.GET.{stream}"), json!({ "seq": sequence })).await?;
     match code_in(&answer) {
         Some(NO_MESSAGE) => Ok(None),

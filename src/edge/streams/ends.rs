@@ -64,7 +64,7 @@ impl Ends {
 }
 
 /// The id of a message of this log, and the event that it is of, or comes after.
-fn place_of(last: Option<&Last>, log_id: &str) -> Option<(String, u64)> {
+pub fn place_of(last: Option<&Last>, log_id: &str) -> Option<(String, u64)> {
     let last = last?;
     let id = last.header("Nats-Msg-Id").filter(|id| id.starts_with(log_id))?;
     let seq = seq_in(log_id, id).or_else(|| last.header(AFTER_SEQ)?.parse().ok())?;

@@ -2,11 +2,14 @@
 
 use async_nats::Client;
 
-use super::api::{self, Trouble};
-use super::ends::Ends;
+use super::api::{self, Found, Trouble};
+use super::ends::{Ends, place_of};
 use super::wanted::Which;
 use crate::edge::message::event_id;
 use crate::switchboard::past::{self, Archive};
+
+/// How many messages that are not of this log are passed over to find the last one that is: each costs a question.
+const FOREIGN_MAX: u64 = 1000;
 
 /// Where the streams end, and their last sequences.
 pub type Placed = (Ends, [u64; 2]);
@@ -20,8 +23,8 @@ pub async fn find(
     published: u64,
 ) -> Result<Placed, Trouble> {
     api::check_version(&client.server_info().version)?;
-    let events = api::ensure(&client, &prefix, Which::Events).await?;
-    let inbox = api::ensure(&client, &prefix, Which::Inbox).await?;
+    let events = ensure(&client, &prefix, Which::Events, &log_id).await?;
+    let inbox = ensure(&client, &prefix, Which::Inbox, &log_id).await?;
     let ends = Ends::new(&events, &inbox, &log_id, published);
     let last = [events.last_sequence, inbox.last_sequence];
     let checked = tokio::task::spawn_blocking(move || check_log(&ends, &archive, &log_id).map(|()| ends));
@@ -29,11 +32,35 @@ pub async fn find(
     Ok((ends, last))
 }
 
+/// Whoever may publish to inboxes may have put something of its own behind our last message.
+async fn ensure(client: &Client, prefix: &str, which: Which, log_id: &str) -> Result<Found, Trouble> {
+    let mut found = api::ensure(client, prefix, which).await?;
+    let mut sequence = found.last_sequence;
+    while found.last.is_some() && place_of(found.last.as_ref(), log_id).is_none() {
+        sequence -= 1;
+        let foreign = found.last_sequence - sequence;
+        found.last = match sequence {
+            1.. if foreign <= FOREIGN_MAX => api::message(client, &which.name(prefix), sequence).await?,
+            _ => None,
+        };
+        if found.last.is_none() || place_of(found.last.as_ref(), log_id).is_some() {
+            let stream = which.name(prefix);
+            tracing::warn!(
+                stream,
+                foreign,
+                "at the end of the stream stand messages that are not of this log: somebody else publishes there"
+            );
+        }
+    }
+    Ok(found)
+}
+
 /// Refuses a log that does not hold what the streams hold of it: an older copy, or one that went another way since.
 fn check_log(ends: &Ends, archive: &Archive, log_id: &str) -> Result<(), Trouble> {
     let head = archive.reader.head().next_seq - 1;
     let held = ends.event.max(ends.part.as_ref().map_or(ends.inbox, |(seq, _)| *seq));
-    let advice = "serve the data directory that they were written from, or delete the streams";
+    let advice = "serve the data directory that they were written from; where that is lost, and this a backup of it, delete \
+                  both streams, which are made again, and tell their readers that what came after it is void";
     if held > head {
         return Err(Trouble::Refused(format!(
             "the streams hold event {held} of this log, and the log ends with {head}: it is an older copy; {advice}"

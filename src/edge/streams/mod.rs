@@ -20,6 +20,7 @@ mod health;
 mod kept;
 mod pace;
 mod readers;
+mod reading;
 mod sending;
 mod wanted;
 
@@ -31,14 +32,13 @@ use std::time::{Duration, Instant};
 use async_nats::header::NATS_EXPECTED_STREAM;
 use async_nats::{Client, HeaderMap, Message};
 use futures_util::FutureExt;
-use tokio::sync::mpsc;
 use tokio::task::{JoinSet, unconstrained};
 
 use super::message::{self, Outgoing, Place, seq_in};
 use super::stats::Stats;
 use super::subjects::Subjects;
 use crate::switchboard::Gauges;
-use crate::switchboard::past::{self, Archive};
+use crate::switchboard::past::Archive;
 use crate::switchboard::port::Recorded;
 use api::Trouble;
 use ends::Ends;
@@ -49,9 +49,9 @@ use kept::{Keep, Kept};
 use pace::MESSAGES_MAX;
 use readers::Readers;
 pub use readers::Receiver;
+use reading::{Reading, read, read_on};
 pub use sending::Acks;
 use sending::{heard, send};
-use wanted::Which;
 
 /// On a relayed message: the last event before it. By it a stream that ends with one says how far it got.
 const AFTER_SEQ: &str = "Switchboard-After-Seq";
@@ -65,9 +65,6 @@ const LATE: &str = "an acknowledgement is late: look at the server, and whether 
 const PAUSE: Duration = Duration::from_secs(1);
 /// How often is looked for what is late, at the end of the service.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// Decisions read ahead of the streams, and put in at once.
-const AHEAD_MAX: usize = 256;
-const AT_ONCE_MAX: usize = 64;
 
 /// What the streams work with.
 pub struct Parts {
@@ -99,7 +96,7 @@ pub struct Streams {
     /// The last event that was sent into the streams whole.
     position: u64,
     asking: JoinSet<Result<Placed, Trouble>>,
-    reading: Option<mpsc::Receiver<Result<Recorded, String>>>,
+    reading: Option<Reading>,
     /// What was read and is not sent yet.
     ahead: VecDeque<Step>,
     was_asked: bool,
@@ -147,12 +144,9 @@ pub async fn next(streams: &mut Option<Streams>) -> Happening {
 }
 
 /// Says, before the service serves, what somebody must mend; what may pass is waited for while it serves.
-pub async fn check(client: &Client, prefix: &str) -> Result<(), Trouble> {
-    api::check_version(&client.server_info().version)?;
-    for which in Which::ALL {
-        api::ensure(client, prefix, which).await?;
-    }
-    Ok(())
+pub async fn check(client: &Client, prefix: &str, log_id: &str, archive: &Archive) -> Result<(), Trouble> {
+    // Where they begin does not matter yet, only whether this log may go on with them.
+    find(client.clone(), prefix.into(), log_id.into(), archive.clone(), 0).await.map(drop)
 }
 
 impl Streams {
@@ -286,13 +280,24 @@ impl Streams {
         self.hear(through).await;
         match self.state {
             State::Waiting(until) if until <= Instant::now() => self.ask(),
-            State::Behind | State::InStep if self.flight.is_late() => self.fault(LATE),
+            State::Behind | State::InStep => self.look_at_flight(),
             _ => {}
         }
         if let Some(acks) = &self.acks {
             self.readers.look(&acks.client, &self.parts.prefix);
         }
         self.go_on(through).await;
+    }
+
+    /// What the server will not take is known at once by its complaint, and the rest by what does not move.
+    fn look_at_flight(&mut self) {
+        if let Some(denied) = self.acks.as_ref().and_then(|acks| acks.complaints.denied(&self.parts.prefix)) {
+            let why = format!("{denied}: give this user the permission");
+            self.fault(&why);
+            self.trouble(&why);
+        } else if self.flight.is_late() {
+            self.fault(LATE);
+        }
     }
 
     /// Reads on, or is in step, where the streams are behind and nothing is being read.
@@ -471,24 +476,4 @@ impl Streams {
     pub fn kept(&self) -> usize {
         self.kept.len()
     }
-}
-
-async fn read_on(reading: &mut Option<mpsc::Receiver<Result<Recorded, String>>>) -> Vec<Result<Recorded, String>> {
-    let Some(reading) = reading else { return std::future::pending().await };
-    let mut batch = Vec::new();
-    reading.recv_many(&mut batch, AT_ONCE_MAX).await;
-    batch
-}
-
-/// Reads decisions from the log, away from here; the reading ends when nobody takes them.
-fn read(archive: Archive, from: u64, through: u64) -> mpsc::Receiver<Result<Recorded, String>> {
-    let (ahead, decisions) = mpsc::channel(AHEAD_MAX);
-    tokio::task::spawn_blocking(move || {
-        for read in past::recorded_from(&archive, from, through) {
-            if ahead.blocking_send(read).is_err() {
-                return;
-            }
-        }
-    });
-    decisions
 }

@@ -48,12 +48,14 @@ pub struct Readers {
     /// When the consumers are looked for; none while that would be in vain.
     due: Option<Instant>,
     making: JoinSet<Result<(), Trouble>>,
+    /// What was said last of what is wrong.
+    told: String,
 }
 
 impl Readers {
     /// For those whom the configuration names now.
     pub fn new(receivers: BTreeSet<Receiver>) -> Readers {
-        Readers { receivers, due: None, making: JoinSet::new() }
+        Readers { receivers, due: None, making: JoinSet::new(), told: String::new() }
     }
 
     /// The streams are there, as if for the first time.
@@ -89,16 +91,25 @@ impl Readers {
 
     /// Makes what is due, and says what came of it.
     pub fn look(&mut self, client: &Client, prefix: &str) {
-        if let Some(Ok(Err(Trouble::Refused(why) | Trouble::Away(why)))) = self.making.try_join_next() {
-            tracing::warn!(
-                why,
-                "the consumers of inboxes are not all there: those who miss theirs cannot read on; trying again"
-            );
-            self.due = Some(Instant::now() + PAUSE);
+        match self.making.try_join_next() {
+            Some(Ok(Err(Trouble::Refused(why) | Trouble::Away(why)))) => self.not_made(why),
+            Some(Ok(Ok(()))) => self.told.clear(),
+            _ => {}
         }
         if self.making.is_empty() && self.due.is_some_and(|due| due <= Instant::now()) {
             self.due = Some(Instant::now() + LOOK_EVERY);
             self.making.spawn(make(client.clone(), prefix.to_owned(), self.receivers.clone()));
+        }
+    }
+
+    fn not_made(&mut self, why: String) {
+        self.due = Some(Instant::now() + PAUSE);
+        if self.told != why {
+            tracing::warn!(
+                why,
+                "not all consumers of inboxes are there, and whoever lacks its own cannot read on: trying again"
+            );
+            self.told = why;
         }
     }
 

@@ -1,5 +1,7 @@
 //! Sends messages into the streams, each to its place, and hears what becomes of them.
 
+use std::sync::Arc;
+
 use async_nats::header::NATS_EXPECTED_LAST_SEQUENCE;
 use async_nats::{Client, HeaderName, Message, PublishErrorKind, Subscriber};
 use futures_util::StreamExt;
@@ -7,6 +9,7 @@ use futures_util::StreamExt;
 use super::AFTER_SEQ;
 use super::flight::Flight;
 use super::wanted::Which;
+use crate::edge::complaints::Complaints;
 use crate::edge::message::{Outgoing, Place};
 
 /// Bytes of a message besides its payload, about.
@@ -20,6 +23,8 @@ pub struct Acks {
     pub base: String,
     /// Hears them.
     pub heard: Subscriber,
+    /// What the server complained of.
+    pub complaints: Arc<Complaints>,
 }
 
 /// Sends a message to its place in its stream; a relayed one with its number, and the event before it. Fails, with
