@@ -52,7 +52,9 @@ async fn an_interrupted_replay_says_how_to_go_on_and_nothing_is_missed() {
         let mut replay = world.program(&["replay", "--publish", "again", "--from", "3", "--nats", &world.server.url]);
         replay.args(["--speed", SLOW]);
         let replay = start(replay);
-        world.until("something is replayed", |wire| wire.all().iter().any(|h| h.subject.starts_with("again."))).await;
+        world
+            .until("something is replayed", |wire| wire.all().iter().any(|h| h.subject.starts_with("again.event.")))
+            .await;
         signal(replay.id(), name);
         let ran = ended(replay).await;
         assert_eq!((ran.code, ran.err.contains("error: interrupted")), (Some(1), true), "{}", ran.err);
@@ -85,7 +87,7 @@ async fn a_replay_whose_connection_is_lost_says_how_to_go_on() {
     let mut replay = world.program(&["replay", "--publish", "again", "--nats", &url, "--speed", SLOW, "--data"]);
     replay.arg(world.data());
     let replay = start(replay);
-    world.until("something is replayed", |wire| wire.all().iter().any(|h| h.subject.starts_with("again."))).await;
+    world.until("something is replayed", |wire| wire.all().iter().any(|h| h.subject.starts_with("again.event."))).await;
     world.server.kill();
     let ran = ended(replay).await;
     assert_eq!((ran.code, ran.err.contains("the connection to NATS was lost")), (Some(1), true), "{}", ran.err);
