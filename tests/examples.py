@@ -5,14 +5,17 @@
 Without MODULES the web channel and the desk, which are in JavaScript, are left out.
 """
 import asyncio
+import importlib.util
 import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import uuid
+from contextlib import closing
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -27,11 +30,12 @@ from snapshot import history  # noqa: E402
 
 async def main(server, binary, bot, modules=None):
     check_versions()
-    with tempfile.TemporaryDirectory() as directory, Live(server, binary, directory) as live:
-        try:
-            await stories(live, bot, modules)
-        except Unexpected as unexpected:
-            sys.exit(f"{unexpected}\n{live.last_words()}")
+    for story, jetstream in ((lambda live: stories(live, bot, modules), False), (whoever_is_away, True)):
+        with tempfile.TemporaryDirectory() as directory, Live(server, binary, directory, jetstream=jetstream) as live:
+            try:
+                await story(live)
+            except Unexpected as unexpected:
+                sys.exit(f"{unexpected}\n{live.last_words()}")
 
 
 async def stories(live, bot, modules):
@@ -98,6 +102,13 @@ class Audit:
         self.process.kill()
         self.process.wait()
 
+    def rows(self):
+        lines = self.file.read_text(encoding="utf-8").splitlines() if self.file.exists() else []
+        try:
+            return [json.loads(line) for line in lines]
+        except ValueError:
+            return []
+
     async def has_everything(self, observer):
         """As many lines as the log has events, the same, in the same order."""
         async def compare():
@@ -105,9 +116,76 @@ class Audit:
             while start:
                 page = await observer.ask("query.log", {"from_seq": start})
                 wanted, start = wanted + page["events"], page["next_seq"]
-            lines = self.file.read_text(encoding="utf-8").splitlines() if self.file.exists() else []
-            return len(lines) >= len(wanted) and [json.loads(line) for line in lines] == wanted
+            return self.rows() == wanted
         await eventually("every event of the log in the audit's file, once, in order", compare)
+
+
+# --- with JetStream: whoever was away reads on -----------------------------------------------------------------------
+
+async def whoever_is_away(live):
+    if not has_faststream():
+        print("the auditing service on FastStream and the bot that was away are left out: they need Python 3.10 or later")
+        return
+    live.start_server()
+    service = live.start_service()
+    os.environ.update(live.env)
+    observer, whatsapp = await Client.connect("observer", "observer"), await Client.connect("channel", "whatsapp")
+    heard = await whatsapp.inbox()
+    audit = AuditStream(live)
+    audit.start()
+    await whatsapp.command("start", "w1", {"user": "u-1", "owner": "order-bot"})
+    await audit.has_everything(observer)
+    # Both are away now, and miss something; the service is killed too.
+    audit.stop()
+    await whatsapp.command("message", "w1", {"content": {"text": "where is my lamp?"}})
+    for number in range(40):
+        await whatsapp.command("start", f"other-{number}", {"user": "u-2"})
+    await eventually("the stream to hold what is to be read on", lambda: lag_is_none(observer, live))
+    service.kill()
+    service.wait()
+    bot = live.start("durable_bot", [sys.executable, str(EXAMPLES / "durable_bot.py"), "order-bot"])
+    live.start_service()
+    audit.start()
+    async for event in heard:
+        if "where is my lamp" in str(event["data"].get("content")) and event["type"].endswith("message.sent"):
+            break
+    await audit.has_everything(observer)
+    # Killed in the middle, again and again, while events come.
+    for number in range(5):
+        await asyncio.gather(*(whatsapp.command("start", f"more-{number}-{at}", {"user": "u-3"}) for at in range(20)))
+        audit.stop()
+        audit.start()
+    await audit.has_everything(observer)
+    stop(bot)
+    for client in (observer, whatsapp):
+        await client.nc.close()
+    print("the auditing service on FastStream and the bot that was away read on where they were")
+
+
+async def lag_is_none(observer, _live):
+    """Whether the stream ends with the last event of the log."""
+    info = await observer.nc.jetstream(domain="switchboard").consumer_info("SWITCHBOARD_EVENTS", "observer")
+    head = (await observer.ask("query.log", {"limit": 1}))["head_seq"]
+    return info.delivered.stream_seq + info.num_pending >= head
+
+
+class AuditStream(Audit):
+    """The same, on FastStream, into SQLite."""
+
+    def start(self):
+        self.file = self.live.directory / "audit.sqlite"
+        self.process = self.live.start("audit_stream", [sys.executable, str(EXAMPLES / "audit_stream.py"), str(self.file)])
+
+    def rows(self):
+        try:
+            with closing(sqlite3.connect(f"file:{self.file}?mode=ro", uri=True)) as database:
+                return [json.loads(event) for (event,) in database.execute("SELECT event FROM event ORDER BY rowid")]
+        except sqlite3.OperationalError:
+            return []
+
+
+def has_faststream():
+    return importlib.util.find_spec("faststream") is not None
 
 
 # --- the web channel and the desk ------------------------------------------------------------------------------------

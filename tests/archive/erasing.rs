@@ -3,6 +3,7 @@
 use super::live::{BEGIN, Live};
 use super::place::{Place, imported};
 use super::say::*;
+use super::schemas::Schemas;
 use super::story::PERSONAL;
 
 fn everything(place: &Place) -> String {
@@ -29,6 +30,22 @@ fn erased_values_are_nowhere_and_the_chain_holds() {
     assert!(told.contains("erased         personal values of"), "{told}");
     let hash = |told: &str| told.lines().find(|line| line.starts_with("hash")).unwrap().to_owned();
     assert_eq!(hash(&told), hash(&place.assert_good()), "it is the same log");
+}
+
+/// What is left of them is a text, also where there was an object.
+#[test]
+fn events_of_an_erased_conversation_are_as_the_schemas_say() {
+    let (_, again, _) = erased();
+    let schemas = Schemas::load();
+    let events = again.events();
+    for event in &events {
+        schemas.validate("event/cloudevent", event).unwrap();
+    }
+    let is_erased = |value: &serde_json::Value| value.as_str().is_some_and(|text| text.starts_with("redacted:"));
+    for field in ["metadata", "reason"] {
+        assert!(events.iter().any(|event| is_erased(&event["data"][field])), "no {field} was erased");
+    }
+    assert!(events.iter().any(|event| is_erased(&event["data"]["conversation"]["user"])), "no user was erased");
 }
 
 #[test]

@@ -3,6 +3,9 @@
 #[path = "../core/say.rs"]
 #[allow(dead_code)]
 mod say;
+#[path = "../common/schemas.rs"]
+#[allow(dead_code)]
+mod schemas;
 
 mod bits;
 mod damage;

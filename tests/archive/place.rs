@@ -3,7 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde_json::Value;
 use switchboard::log::{Directory, DiskLog, Draft, Entry, Log};
+use switchboard::switchboard::Archive;
+use switchboard::switchboard::paged::Ascending;
+use switchboard::switchboard::past::answer_past;
+use switchboard::switchboard::port::{Frames, PastAsk, Span};
 use switchboard::tools::export::{ExportOptions, Origin, export};
 use switchboard::tools::failure::Failure;
 use switchboard::tools::import::{ImportOptions, import};
@@ -53,6 +58,17 @@ impl Place {
     pub fn entries(&self) -> Vec<Entry> {
         let log = DiskLog::open(Arc::new(Directory::open(&self.path).unwrap())).unwrap();
         log.reader().frames(1).flat_map(|frame| frame.unwrap().entries).collect()
+    }
+
+    /// The events as they are published, or answered to who asks for them.
+    pub fn events(&self) -> Vec<Value> {
+        let log = DiskLog::open(Arc::new(Directory::open(&self.path).unwrap())).unwrap();
+        let archive = Archive { reader: log.reader(), cache: None, key: [0; 32] };
+        let ask = PastAsk::Log { span: Span { limit: 1000, ..Span::default() } };
+        let frames = Frames { conversation: Ascending::default(), config: Ascending::default(), through: 0 };
+        let page: Value = serde_json::from_slice(&answer_past(&ask, &frames, &archive).unwrap()).unwrap();
+        assert!(page["next_seq"].is_null(), "the story fits one page");
+        page["events"].as_array().unwrap().clone()
     }
 
     /// Frames of the log, counted without reading them.

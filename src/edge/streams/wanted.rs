@@ -25,9 +25,6 @@ pub enum Which {
 }
 
 impl Which {
-    /// Both.
-    pub const ALL: [Which; 2] = [Which::Events, Which::Inbox];
-
     /// Its name on the server.
     pub fn name(self, prefix: &str) -> String {
         let prefix = prefix.to_ascii_uppercase().replace('.', "_");
