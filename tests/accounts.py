@@ -4,6 +4,7 @@ own inbox, and nobody makes the server speak for another. accounts.py SERVER BIN
 import asyncio
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import uuid
@@ -74,6 +75,11 @@ async def in_accounts(live):
     await is_refused_elsewhere(bot.nc)
     await reads_on(bot, web)
     await reads_on_every_event(observer)
+    run_well(live, "observer", ["list"], "faq-bot")
+    run_well(live, "observer", ["show", "held"], "faq-bot")
+    run_well(live, "alice", ["operator", "end", "held", "--as", "alice"], "")
+    if (await web.command("state", "held"))["conversation"]["status"] != "closed":
+        raise Unexpected("expected that alice ends the conversation")
     for client in (web, observer, switchboard, bot):
         await client.nc.close()
     log = (live.directory / "log" / "switchboard.log").read_text()
@@ -184,6 +190,14 @@ async def reads_on_every_event(observer):
     seqs = [json.loads(msg.data)["data"]["seq"] for msg in await stream.fetch(5, timeout=5)]
     if seqs != [1, 2, 3, 4, 5]:
         raise Unexpected(f"expected the first events, got {seqs}")
+
+
+def run_well(live, user, arguments, expected):
+    env = {**live.env, "SWITCHBOARD_NATS": live.url, "SWITCHBOARD_USER": user,
+           "SWITCHBOARD_PASSWORD": live.env[f"{user.upper()}_PASSWORD"]}
+    done = subprocess.run([live.binary, *arguments], env=env, capture_output=True, text=True, timeout=60)
+    if done.returncode or expected not in done.stdout:
+        raise Unexpected(f"{user}: {' '.join(arguments)}: {done.stdout}{done.stderr}")
 
 
 async def in_one_account(live):

@@ -30,6 +30,7 @@ from snapshot import history  # noqa: E402
 
 async def main(server, binary, bot, modules=None):
     check_versions()
+    check_sizes()
     for story, jetstream in ((lambda live: stories(live, bot, modules), False), (whoever_is_away, True)):
         with tempfile.TemporaryDirectory() as directory, Live(server, binary, directory, jetstream=jetstream) as live:
             try:
@@ -307,6 +308,14 @@ def check_versions():
     wrong = set(form.findall(asked.split("[dependencies]")[1])) - set(form.findall(used))
     if wrong:
         sys.exit(f"deploy/examples/rust-bot/Cargo.toml: expected the versions of Cargo.toml, got {sorted(wrong)}")
+
+
+def check_sizes():
+    """They are made to be copied whole."""
+    files = [*EXAMPLES.glob("*.*"), *EXAMPLES.glob("rust-bot/src/*.rs"), ROOT / "deploy" / "demo.d" / "flow_bot.py"]
+    long = [file.name for file in files if file.suffix in (".py", ".mjs", ".html", ".rs") and len(file.read_text(encoding="utf-8").splitlines()) >= 100]
+    if long:
+        sys.exit(f"deploy/examples: expected files under 100 lines, got longer {sorted(long)}")
 
 
 if __name__ == "__main__":

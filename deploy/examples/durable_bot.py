@@ -43,7 +43,9 @@ async def is_done(nc, name, event):
     """Answers what an end user said; false where it must come again."""
     if event["type"] != "switchboard.message.received":
         return True
-    text = f"About your order: you said {json.dumps(event['data']['content'].get('text'))}."
+    content = event["data"]["content"]
+    said = content.get("text") if isinstance(content, dict) else content
+    text = f"About your order: you said {json.dumps(said)}."
     body = json.dumps({"content": {"text": text}}).encode()
     headers = {"Nats-Msg-Id": f"{event['id']}/reply"}
     try:
@@ -54,7 +56,7 @@ async def is_done(nc, name, event):
     error = json.loads(msg.data).get("error", {})
     if error:
         print(error["message"], flush=True)
-    return error.get("code") != "busy"
+    return error.get("code") not in ("busy", "log_failed")
 
 
 if __name__ == "__main__":
