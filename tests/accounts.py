@@ -100,9 +100,9 @@ async def hear_commands(nc):
 
 
 async def attack(nc, api):
-    """Everything by which the server could be made to publish on FORGED."""
+    """Everything by which the server could be made to publish on FORGED. Each fetch ends soon, or it would take what comes later."""
     fetch, ack = f"{api}.CONSUMER.MSG.NEXT.SWITCHBOARD_INBOX.{MINE}", f"$JS.ACK.SWITCHBOARD_INBOX.{MINE}"
-    for body in ({"batch": 1, "no_wait": True}, {"batch": 2}, {"batch": 99, "expires": 300_000_000, "idle_heartbeat": 100_000_000},
+    for body in ({"batch": 1, "no_wait": True}, {"batch": 2, "expires": 100_000_000}, {"batch": 99, "expires": 300_000_000, "idle_heartbeat": 100_000_000},
                  {"batch": 1, "expires": 1}, {"batch": 1, "max_bytes": 1, "no_wait": True}, "not what it reads"):
         await nc.publish(fetch, json.dumps(body).encode(), reply=FORGED)
     for body in (b"", b"+ACK", b"-NAK", b"+WPI", b"+TERM", b'+NXT {"batch": 1, "no_wait": true}'):
