@@ -50,12 +50,14 @@ pub struct Readers {
     making: JoinSet<Result<(), Trouble>>,
     /// What was said last of what is wrong.
     told: String,
+    /// Whether it was said that there are too many receivers.
+    is_full: bool,
 }
 
 impl Readers {
     /// For those whom the configuration names now.
     pub fn new(receivers: BTreeSet<Receiver>) -> Readers {
-        Readers { receivers, due: None, making: JoinSet::new(), told: String::new() }
+        Readers { receivers, due: None, making: JoinSet::new(), told: String::new(), is_full: false }
     }
 
     /// The streams are there, as if for the first time.
@@ -118,10 +120,12 @@ impl Readers {
             return false;
         }
         if self.receivers.len() >= RECEIVERS_MAX {
-            tracing::warn!(
-                receiver = receiver.consumer(),
-                "no consumer is made for it: there are {RECEIVERS_MAX} receivers"
-            );
+            if !std::mem::replace(&mut self.is_full, true) {
+                tracing::warn!(
+                    first = receiver.consumer(),
+                    "no consumers are made for more channels: there are {RECEIVERS_MAX} receivers"
+                );
+            }
             return false;
         }
         self.receivers.insert(receiver)
