@@ -156,7 +156,7 @@ impl Time {
             format!("expected an RFC 3339 time such as 2026-01-31T12:00:00.000Z, got {:?}", shown(text))
         })?;
         u64::try_from(stamp.as_millisecond())
-            .map(Time)
+            .map(|ms| Time(ms.min(TIME_MS_MAX)))
             .map_err(|_| format!("expected a time after 1970, got {:?}", shown(text)))
     }
 }

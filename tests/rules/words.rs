@@ -67,6 +67,43 @@ fn times_are_read_with_any_offset_and_precision() {
 fn what_is_written_is_read_back() {
     for time in [Time(0), Time(1), Time(999), Time(1_769_860_800_123), Time(253_402_207_200_000)] {
         assert_eq!(Time::parse(&time.to_string()), Ok(time));
+        assert_eq!(serde_json::from_value::<Time>(json!(time.to_string())).expect("read back"), time);
+    }
+}
+
+#[test]
+fn a_time_has_a_t_whole_decimals_if_any_and_an_offset_below_a_day() {
+    for good in ["+23:59", "-23:59", ".5+00:00", "Z", "z", ".1234567890123Z"] {
+        assert!(Time::parse(&format!("2026-01-31T12:00:00{good}")).is_ok(), "{good}");
+    }
+    for bad in [
+        "2026-01-31 12:00:00Z",
+        "2026-01-31T12:00Z",
+        "2026-01-31T12:00:00.Z",
+        "2026-01-31T12:00:00.+01:00",
+        "2026-01-31T12:00:00,5Z",
+        "2026-01-31T12:00:00+24:00",
+        "2026-01-31T12:00:00-24:00",
+        "2026-01-31T12:00:00+25:30",
+        "2026-01-31T12:00:00+0100",
+        "2026-01-31T12:00:00+01",
+        "2026-01-31T12:00:00Z[UTC]",
+        "2026-01-31T12:00:00.5",
+    ] {
+        assert!(Time::parse(bad).is_err() && SentAt::parse(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn an_error_repeats_the_beginning_of_what_was_wrong_and_no_more() {
+    let (short, long) = ("\u{e9}".repeat(40), "\u{e9}".repeat(41));
+    for fault in
+        [Time::parse(&short).unwrap_err(), Wait::parse(&short).unwrap_err(), SentAt::parse(&short).unwrap_err()]
+    {
+        assert!(fault.ends_with(&format!("got {short:?}")), "{fault}");
+    }
+    for fault in [Time::parse(&long).unwrap_err(), Wait::parse(&long).unwrap_err(), SentAt::parse(&long).unwrap_err()] {
+        assert!(fault.ends_with(&format!("got {:?}", format!("{short}…"))), "{fault}");
     }
 }
 
@@ -74,6 +111,7 @@ fn what_is_written_is_read_back() {
 fn a_time_too_far_off_is_the_last_that_can_be_written() {
     let last = Time(u64::MAX - 1).plus_ms(5);
     assert_eq!(Time::parse(&last.to_string()), Ok(last));
+    assert_eq!(Time::parse("9999-12-30T22:00:00.5Z"), Ok(last));
     assert_eq!(Time(5).ms_since(Time(9)), 0);
 }
 
