@@ -1,5 +1,7 @@
 //! The configuration: all faults at once, what it requires, what changed as events with resolved values.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 use switchboard::domain::config::change::changes;
 use switchboard::domain::config::document::{Document, Faults};
@@ -140,6 +142,9 @@ fn next_is_no_name_for_an_integration_and_names_do_not_start_with_an_underscore(
 fn faults_of_form_are_a_bad_request_and_requirements_a_settings_conflict() {
     assert_eq!(Refusal::from(Faults::Form(vec!["x".into()])).code(), "bad_request");
     assert_eq!(Refusal::from(Faults::Requirements(vec!["x".into()])).code(), "settings_conflict");
+    for faults in [Faults::Form(vec!["x".into(), "y".into()]), Faults::Requirements(vec!["x".into(), "y".into()])] {
+        assert_eq!(faults.texts(), ["x", "y"]);
+    }
 }
 
 // Requirements
@@ -295,7 +300,12 @@ fn events_carry_resolved_values() {
 fn events_are_read_back_as_they_were_written() {
     let from = configured(CENTRE);
     let mut events = changes(&Config::default(), &document(CENTRE));
+    let changed =
+        CENTRE.replacen("can_take = true", "can_take = false", 1).replacen("reopen = true", "reopen = false", 1);
+    events.extend(changes(&from, &document(&changed)));
     events.extend(changes(&from, &document("")));
+    let names: BTreeSet<&str> = events.iter().map(ConfigEvent::full_name).collect();
+    assert_eq!(names.len(), 7, "each kind of event is read back: {names:?}");
     for event in events {
         let data = serde_json::to_string(&event).expect("JSON");
         let read = ConfigEvent::from_data(event.full_name(), &data).expect("read back");
@@ -314,6 +324,7 @@ fn the_configuration_in_force_can_be_put_again_and_changes_nothing() {
         other.evolve(event, at as u64, Time(0));
     }
     assert_eq!(other.to_json(), config.to_json());
+    assert!(!config.to_json().to_string().contains("null"), "what is not given is left out");
 }
 
 // What applies
