@@ -197,11 +197,13 @@ impl Place {
         std::fs::remove_dir_all(&data).unwrap();
     }
 
-    /// Half an import is not served, unless there is nothing of it.
+    /// Half an import is not served. Before its mark is on the disk nothing of it is.
     async fn refuses(&mut self, data: &Path) {
-        let is_empty = std::fs::read_dir(data).map_or(true, |mut entries| entries.next().is_none());
-        if is_empty {
-            return;
+        if !data.join("switchboard.json.import").exists() {
+            let entries = std::fs::read_dir(data).into_iter().flatten();
+            let names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+            let is_nothing = names.iter().all(|name| name == "switchboard.json.tmp");
+            return assert!(is_nothing, "there is no mark of an import beside {names:?}");
         }
         let mut service = Served(self.site.serve(data, PREFIX).spawn().expect("the program runs"));
         let status = exit(&mut service.0).await;
