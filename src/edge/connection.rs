@@ -9,7 +9,7 @@
 //! Requests come in on one connection, and everything else goes over another: the library writes nothing as long as
 //! there is something to read, so that on one connection a flood of requests would let no answer leave. And a
 //! message that it cannot read, which any caller may send, costs it the connection: answers are not to be lost with it.
-//! Refusals have a third, on the thread of the requests: they compete with these, and not with answers.
+//! Refusals have a third, so that answers need not wait behind them.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,8 +32,8 @@ use super::{EdgeError, Options, parting};
 /// Messages that may wait to be taken, of each subscription: more than the shortest requests of one turn of reading
 /// ([`super::intake`]), which are 25 thousand; what found no room would be lost.
 const SUBSCRIPTION_MESSAGES: usize = 64 * 1024;
-/// Bytes read at once. The library takes turns of 128 readings before anything else is done on its thread, so small
-/// readings let refusals leave between requests.
+/// Bytes read at once. The library takes turns of 128 readings before anything else is done on its thread: so much, a
+/// megabyte, comes before requests are taken.
 const READ_BYTES: u16 = 8 * 1024;
 /// Publishes that may wait for the socket: who is served next is decided in the queue, and not to wait here.
 const CLIENT_MESSAGES: usize = 1024;
@@ -83,7 +83,7 @@ pub struct Connection {
     pub client: Client,
     lost: watch::Receiver<bool>,
     complaints: Arc<Complaints>,
-    tasks: Arc<Tasks>,
+    tasks: Tasks,
 }
 
 /// The runtime on which a connection's tasks live; they end with it, without anybody waiting for them.
@@ -120,31 +120,11 @@ impl Connection {
         stats: &Arc<Stats>,
         is_first: bool,
     ) -> Result<Connection, EdgeError> {
-        Connection::make_on(&Arc::new(Tasks::new()?), options, purpose, stats, is_first).await
-    }
-
-    /// Makes another connection on the thread of this one.
-    pub async fn make_beside(
-        &self,
-        options: &Options,
-        purpose: Purpose,
-        stats: &Arc<Stats>,
-    ) -> Result<Connection, EdgeError> {
-        Connection::make_on(&self.tasks, options, purpose, stats, false).await
-    }
-
-    async fn make_on(
-        tasks: &Arc<Tasks>,
-        options: &Options,
-        purpose: Purpose,
-        stats: &Arc<Stats>,
-        is_first: bool,
-    ) -> Result<Connection, EdgeError> {
         let mut pause = PAUSE_MIN;
         let mut quiet_until = Instant::now();
         loop {
             for url in &options.urls {
-                match connect(tasks.clone(), url, options, purpose, stats).await {
+                match connect(url, options, purpose, stats).await {
                     Ok(connection) => {
                         stats.connections.increment(1);
                         tracing::info!(server = %shown(url), ?purpose, "connected to NATS");
@@ -212,12 +192,12 @@ pub fn new_inbox(inbox_prefix: &str) -> Subject {
 }
 
 async fn connect(
-    tasks: Arc<Tasks>,
     url: &ServerAddr,
     options: &Options,
     purpose: Purpose,
     stats: &Arc<Stats>,
 ) -> Result<Connection, EdgeError> {
+    let tasks = Tasks::new()?;
     let (tell_lost, lost) = watch::channel(false);
     let complaints = Arc::new(Complaints::default());
     let connect_options = credentials(&options.credentials)

@@ -112,7 +112,7 @@ async fn serve_on(
             () = asked(stop) => return Ended::Asked,
         };
         let refusals = tokio::select! {
-            made = requests.make_beside(&service.options, Purpose::Refusals, &service.stats) => match made {
+            made = service.connect(Purpose::Refusals, false) => match made {
                 Ok(refusals) => refusals,
                 Err(_) => return Ended::Lost,
             },
@@ -144,7 +144,7 @@ async fn take_requests(
     stop: &mut watch::Receiver<bool>,
 ) -> Ended {
     let mut sayers = JoinSet::new();
-    let refusals = Refusals::leaving(refusing, service.stats.clone(), &mut sayers);
+    let refusals = Refusals::leaving(&refusing.client, service.stats.clone(), &mut sayers);
     let intake = Arc::new(Intake { service: service.clone(), refusals, client: connection.client.clone() });
     let heard = Stopping { service: stop.clone(), connection: requests.losing() };
     let takers = tokio::select! {
