@@ -70,6 +70,7 @@ async fn a_message_that_breaks_the_protocol_is_told_of_and_costs_no_answer_and_n
     let client = async_nats::connect(&server.url).await.unwrap();
     let mut events = client.subscribe("switchboard.event.>").await.unwrap();
     let mut answers = client.subscribe("_INBOX.before.*").await.unwrap();
+    let mut marks = client.subscribe("_INBOX.mark").await.unwrap();
     let poisons: [&[u8]; 2] = [
         b"HPUB switchboard.channel.web.start.d 22 22\r\nNATS/1.0\r\nno colon\r\n\r\n\r\n",
         b"PUB switchboard.channel.web.start.\xff\xfe 0\r\n\r\n",
@@ -81,7 +82,9 @@ async fn a_message_that_breaks_the_protocol_is_told_of_and_costs_no_answer_and_n
                 (format!("switchboard.channel.web.start.{times}-{at}"), format!("_INBOX.before.{at}"));
             client.publish_with_reply(subject, reply, "".into()).await.unwrap();
         }
-        client.flush().await.unwrap();
+        // What came back through the server shows that it has all that was sent before.
+        client.publish("_INBOX.mark", "".into()).await.unwrap();
+        timeout(PATIENCE, marks.next()).await.unwrap().unwrap();
         send_raw(&server.url, poison);
         service.signal("CONT");
         for at in 0..BEFORE {
