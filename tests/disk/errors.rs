@@ -47,9 +47,8 @@ impl Drop for Failing {
 
 /// Asks for as much as it takes until the service is gone; how many were carried out, by their answers.
 async fn until_gone(world: &World) -> usize {
-    let mut applied = 0;
-    for at in 0..200 {
-        let subject = format!("switchboard.channel.web.start.f{at}");
+    for applied in 0..200 {
+        let subject = format!("switchboard.channel.web.start.f{applied}");
         let wait = Duration::from_secs(3);
         let answer = world.send(&subject, async_nats::HeaderMap::new(), Vec::new(), wait).await;
         let Some(answer) = answer else { return applied };
@@ -58,7 +57,6 @@ async fn until_gone(world: &World) -> usize {
             return applied;
         }
         assert_eq!(answer["outcome"], "applied", "{answer}");
-        applied += 1;
     }
     panic!("two hundred commands were carried out on a disk that fails:\n{}", world.log());
 }
