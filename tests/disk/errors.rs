@@ -2,10 +2,10 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use serde_json::json;
 
+use crate::process::PATIENCE;
 use crate::world::{USUAL, World};
 
 /// Makes system calls of a process fail from now on; gone with the process.
@@ -49,8 +49,7 @@ impl Drop for Failing {
 async fn until_gone(world: &World) -> usize {
     for applied in 0..200 {
         let subject = format!("switchboard.channel.web.start.f{applied}");
-        let wait = Duration::from_secs(3);
-        let answer = world.send(&subject, async_nats::HeaderMap::new(), Vec::new(), wait).await;
+        let answer = world.send(&subject, async_nats::HeaderMap::new(), Vec::new(), PATIENCE).await;
         let Some(answer) = answer else { return applied };
         let answer = answer.json();
         if answer["error"]["code"] == "log_failed" || answer.is_null() {
