@@ -5,23 +5,24 @@
 //! It says how far in the log it has come, always after the states themselves, never before; the hash of that
 //! entry says that it is this log, and not an older copy of it. Any doubt wipes it.
 
-use std::fs;
-use std::ops::Bound;
+mod medium;
+mod memory;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::codec::Fields;
-use super::directory::{Directory, write_durably};
+use super::directory::Directory;
 use super::error::LogError;
 use super::reader::Reader;
-use super::store::{Store, careful, sync_path};
+use medium::{Medium, Shelves};
+pub use memory::SimulatedCache;
 
 /// The format of what the layer above keeps here is part of this number: a change of either wipes old caches.
 const FORMAT: u64 = 2;
-
-const THROUGH: &str = "through";
 
 /// Where the state of a conversation is kept: what is open is read at a start, what is closed when asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,16 +46,23 @@ pub enum Part {
     Mark = b'm' as isize,
 }
 
+impl Place {
+    fn other(self) -> Place {
+        match self {
+            Place::Open => Place::Closed,
+            Place::Closed => Place::Open,
+        }
+    }
+}
+
 /// A handle on the cache, for any number of threads; one of them writes.
 #[derive(Clone)]
 pub struct Cache(Arc<Inner>);
 
 struct Inner {
-    directory: Arc<Directory>,
-    store: Store,
-    open: sled::Tree,
-    closed: sled::Tree,
-    parts: sled::Tree,
+    medium: Arc<dyn Medium>,
+    shelves: Box<dyn Shelves>,
+    log_id: Uuid,
     closing: AtomicBool,
     /// Something in it was found to be wrong: no close may say that it can be trusted.
     doubted: AtomicBool,
@@ -64,13 +72,22 @@ impl Cache {
     /// Opens the cache of a data directory, with the number of the frame that it has come to; `None` where it
     /// holds nothing, or was wiped because it could not be trusted.
     pub fn open(directory: Arc<Directory>, log: &Reader) -> Result<(Self, Option<u64>), LogError> {
-        match Self::open_trusted(&directory, log) {
+        Self::open_on(Arc::new(directory), log)
+    }
+
+    /// The same on a simulated cache.
+    pub fn open_simulated(cache: &SimulatedCache, log: &Reader) -> Result<(Self, Option<u64>), LogError> {
+        Self::open_on(Arc::new(cache.clone()), log)
+    }
+
+    fn open_on(medium: Arc<dyn Medium>, log: &Reader) -> Result<(Self, Option<u64>), LogError> {
+        match Self::open_where_trusted(&medium, log) {
             Ok((cache, through)) => Ok((cache, Some(through))),
             Err(why) => {
-                if directory.path().join("cache").exists() {
+                if medium.exists() {
                     tracing::warn!(why, "the cache is not trusted and is built again from the log");
                 }
-                Ok((Self::fresh(directory)?, None))
+                Ok((Self::fresh(medium, log.log_id())?, None))
             }
         }
     }
@@ -78,23 +95,21 @@ impl Cache {
     /// Keeps parts of conversations, before the states that rest on them: each with its number among those of its kind.
     pub fn put_parts<'a>(&self, parts: impl Iterator<Item = (&'a str, Part, u64, &'a [u8])>) -> Result<(), LogError> {
         for (id, part, number, bytes) in parts {
-            self.run(|| self.0.parts.insert(part_key(id, part, number), sealed(bytes)))?;
+            self.checked(self.0.shelves.insert_part(part_key(id, part, number), sealed(bytes)))?;
         }
         Ok(())
     }
 
     /// A part of a conversation.
     pub fn part(&self, id: &str, part: Part, number: u64) -> Result<Option<Vec<u8>>, LogError> {
-        let value = self.run(|| self.0.parts.get(part_key(id, part, number)))?;
-        value.map(|value| self.unseal(&value)).transpose()
+        let found = self.part_up_to(id, part, number)?;
+        Ok(found.filter(|(found, _)| *found == number).map(|(_, bytes)| bytes))
     }
 
     /// The last part of that kind up to that number, and its number.
     pub fn part_up_to(&self, id: &str, part: Part, number: u64) -> Result<Option<(u64, Vec<u8>)>, LogError> {
-        let range = part_key(id, part, 0)..=part_key(id, part, number);
-        let Some((key, value)) = self.run(|| self.0.parts.range(range).next_back().transpose())? else {
-            return Ok(None);
-        };
+        let (first, last) = (part_key(id, part, 0), part_key(id, part, number));
+        let Some((key, value)) = self.checked(self.0.shelves.last_part(&first, &last))? else { return Ok(None) };
         let number = key.last_chunk().map(|number| u64::from_be_bytes(*number));
         Ok(number.zip(Some(self.unseal(&value)?)))
     }
@@ -114,25 +129,21 @@ impl Cache {
             LogError::Draft(format!("the log has no frame {frame} that the cache could have come to"))
         })?;
         for (id, place, state) in states {
-            let (to, from) = match place {
-                Place::Open => (&self.0.open, &self.0.closed),
-                Place::Closed => (&self.0.closed, &self.0.open),
-            };
             // First there, then gone from here: a reader finds it in one of the two.
-            self.run(|| to.insert(id, sealed(state)))?;
-            self.run(|| from.remove(id))?;
+            self.checked(self.0.shelves.insert(place, id, sealed(state)))?;
+            self.checked(self.0.shelves.remove(place.other(), id))?;
         }
-        self.0.store.flush().map_err(LogError::Write)?;
+        self.0.shelves.flush().map_err(LogError::Write)?;
         let mut through = frame.to_be_bytes().to_vec();
         through.extend_from_slice(&hash);
-        self.run(|| self.0.store.db.insert(THROUGH, sealed(&through))).map(drop)
+        self.checked(self.0.shelves.set_through(sealed(&through)))
     }
 
     /// The state of a conversation, and where it stands.
     pub fn get(&self, id: &str) -> Result<Option<(Place, Vec<u8>)>, LogError> {
         // Once more among the open: it may have moved there between the two looks.
         for place in [Place::Open, Place::Closed, Place::Open] {
-            if let Some(value) = self.run(|| self.tree(place).get(id))? {
+            if let Some(value) = self.checked(self.0.shelves.get(place, id))? {
                 return self.unseal(&value).map(|state| Some((place, state)));
             }
         }
@@ -141,7 +152,7 @@ impl Cache {
 
     /// The state of a closed conversation: one look, for who has all open ones in memory.
     pub fn closed(&self, id: &str) -> Result<Option<Vec<u8>>, LogError> {
-        let value = self.run(|| self.tree(Place::Closed).get(id))?;
+        let value = self.checked(self.0.shelves.get(Place::Closed, id))?;
         value.map(|value| self.unseal(&value)).transpose()
     }
 
@@ -162,31 +173,35 @@ impl Cache {
     /// Leaves the cache on stable storage and says so: the next start trusts it. Nothing can be put afterwards.
     pub fn close(&self) -> Result<(), LogError> {
         self.0.closing.store(true, Ordering::Release);
-        self.0.store.sync().inspect_err(|_| self.0.store.abandon()).map_err(LogError::Write)?;
+        self.0.shelves.sync().inspect_err(|_| self.0.shelves.abandon()).map_err(LogError::Write)?;
         if self.0.doubted.load(Ordering::Acquire) {
             return Ok(());
         }
-        write_durably(&trust_file(&self.0.directory), &Trust::now(&self.0.directory, true))
+        Trust::now(&*self.0.medium, self.0.log_id, true).note(&*self.0.medium)
     }
 
     /// Sees to it that the next start wipes the cache: for who finds that it is not as the log says.
     pub fn doubt(&self) {
         self.0.doubted.store(true, Ordering::Release);
-        let _ = fs::remove_file(trust_file(&self.0.directory));
+        self.0.medium.clear_trust();
     }
 
     /// Wipes the cache and begins an empty one: for who finds it wanting. Other handles go on with the old one.
     pub fn start_over(self) -> Result<Self, LogError> {
-        Self::fresh(self.0.directory.clone())
+        Self::fresh(self.0.medium.clone(), self.0.log_id)
     }
 
     /// Opens the cache of a data directory as it is, with the number of the frame that it has come to; why not, where
     /// it is not trusted. For tools: [`close`](Self::close) leaves it as trusted as it was.
     pub fn open_trusted(directory: &Arc<Directory>, log: &Reader) -> Result<(Self, u64), String> {
-        Trust::read(directory)?.check(directory)?;
-        write_durably(&trust_file(directory), &Trust::now(directory, false)).map_err(|e| e.to_string())?;
-        let cache = Self::attach(directory.clone()).map_err(|e| e.to_string())?;
-        let through = cache.run(|| cache.0.store.db.get(THROUGH)).map_err(|e| e.to_string())?;
+        Self::open_where_trusted(&(Arc::new(directory.clone()) as Arc<dyn Medium>), log)
+    }
+
+    fn open_where_trusted(medium: &Arc<dyn Medium>, log: &Reader) -> Result<(Self, u64), String> {
+        Trust::read(&**medium)?.check(&**medium, log.log_id())?;
+        Trust::now(&**medium, log.log_id(), false).note(&**medium).map_err(|e| e.to_string())?;
+        let cache = Self::attach(medium.clone(), log.log_id()).map_err(|e| e.to_string())?;
+        let through = cache.checked(cache.0.shelves.through()).map_err(|e| e.to_string())?;
         let through = cache.unseal(&through.ok_or("it has come nowhere")?).map_err(|e| e.to_string())?;
         let mut fields = Fields(&through);
         let (frame, hash) = fields.u64().zip(fields.take()).ok_or("how far it has come cannot be read")?;
@@ -204,37 +219,15 @@ impl Cache {
         }
     }
 
-    /// The old directory is moved away first, so that a crash never leaves half of it, and an old handle does no harm.
-    fn fresh(directory: Arc<Directory>) -> Result<Self, LogError> {
-        let (path, old) = (directory.path().join("cache"), directory.path().join("cache.old"));
-        let remove = |path: &std::path::Path| match path.exists() {
-            true => fs::remove_dir_all(path).map_err(|e| LogError::io("remove", path, e)),
-            false => Ok(()),
-        };
-        remove(&old)?;
-        if path.exists() {
-            fs::rename(&path, &old).map_err(|e| LogError::io("rename", &path, e))?;
-            sync_path(directory.path())?;
-            remove(&old)?;
-        }
-        write_durably(&trust_file(&directory), &Trust::now(&directory, false))?;
-        Self::attach(directory)
+    fn fresh(medium: Arc<dyn Medium>, log_id: Uuid) -> Result<Self, LogError> {
+        medium.wipe()?;
+        Trust::now(&*medium, log_id, false).note(&*medium)?;
+        Self::attach(medium, log_id)
     }
 
-    fn attach(directory: Arc<Directory>) -> Result<Self, LogError> {
-        let path = directory.path().join("cache");
-        let store = Store::open(&path)?;
-        let tree = |name| careful(|| store.db.open_tree(name)).map_err(|why| LogError::Corrupt(path.clone(), why));
-        let (open, closed, parts) = (tree("open")?, tree("closed")?, tree("parts")?);
-        Ok(Self(Arc::new(Inner {
-            directory,
-            store,
-            open,
-            closed,
-            parts,
-            closing: AtomicBool::new(false),
-            doubted: AtomicBool::new(false),
-        })))
+    fn attach(medium: Arc<dyn Medium>, log_id: Uuid) -> Result<Self, LogError> {
+        let (closing, doubted) = (AtomicBool::new(false), AtomicBool::new(false));
+        Ok(Self(Arc::new(Inner { shelves: medium.attach()?, medium, log_id, closing, doubted })))
     }
 
     fn scan(
@@ -243,15 +236,14 @@ impl Cache {
         after: Option<&str>,
     ) -> impl Iterator<Item = Result<(String, Vec<u8>), LogError>> + use<> {
         let cache = self.clone();
-        let start = after.map_or(Bound::Unbounded, |id| Bound::Excluded(id.as_bytes().to_vec()));
-        let mut rows = self.tree(place).range((start, Bound::Unbounded));
+        let mut rows = self.0.shelves.after(place, after);
         let mut broken = false;
         std::iter::from_fn(move || {
             if broken {
                 return None;
             }
-            let row = cache.run(|| rows.next().transpose()).transpose()?.and_then(|(id, value)| {
-                let id = String::from_utf8(id.to_vec()).map_err(|_| cache.distrust("a key is not text"))?;
+            let row = cache.checked(rows.next().transpose()).transpose()?.and_then(|(id, value)| {
+                let id = String::from_utf8(id).map_err(|_| cache.distrust("a key is not text"))?;
                 Ok((id, cache.unseal(&value)?))
             });
             broken = row.is_err();
@@ -259,15 +251,8 @@ impl Cache {
         })
     }
 
-    fn tree(&self, place: Place) -> &sled::Tree {
-        match place {
-            Place::Open => &self.0.open,
-            Place::Closed => &self.0.closed,
-        }
-    }
-
-    fn run<T>(&self, work: impl FnOnce() -> sled::Result<T>) -> Result<T, LogError> {
-        careful(work).map_err(|why| self.distrust(&why))
+    fn checked<T>(&self, found: Result<T, String>) -> Result<T, LogError> {
+        found.map_err(|why| self.distrust(&why))
     }
 
     fn unseal(&self, value: &[u8]) -> Result<Vec<u8>, LogError> {
@@ -278,7 +263,7 @@ impl Cache {
 
     fn distrust(&self, why: &str) -> LogError {
         self.doubt();
-        LogError::Corrupt(self.0.directory.path().join("cache"), why.to_owned())
+        self.0.medium.corrupt(why)
     }
 }
 
@@ -294,23 +279,28 @@ struct Trust {
 }
 
 impl Trust {
-    fn now(directory: &Directory, clean: bool) -> Self {
-        Self { format: FORMAT, log_id: directory.log_id().to_string(), boot_id: boot_id(), clean }
+    fn now(medium: &dyn Medium, log_id: Uuid, clean: bool) -> Self {
+        Self { format: FORMAT, log_id: log_id.to_string(), boot_id: medium.boot_id(), clean }
     }
 
-    fn read(directory: &Directory) -> Result<Self, String> {
-        let bytes = fs::read(trust_file(directory)).map_err(|e| format!("cache.json: {e}"))?;
-        serde_json::from_slice(&bytes).map_err(|e| format!("cache.json: {e}"))
+    fn read(medium: &dyn Medium) -> Result<Self, String> {
+        serde_json::from_slice(&medium.trust()?).map_err(|e| format!("cache.json: {e}"))
     }
 
-    fn check(&self, directory: &Directory) -> Result<(), String> {
+    fn note(&self, medium: &dyn Medium) -> Result<(), LogError> {
+        let mut text = serde_json::to_vec_pretty(self).expect("plain fields are always JSON");
+        text.push(b'\n');
+        medium.set_trust(&text)
+    }
+
+    fn check(&self, medium: &dyn Medium, log_id: Uuid) -> Result<(), String> {
         if self.format != FORMAT {
             return Err(format!("format {}, expected {FORMAT}", self.format));
         }
-        if self.log_id != directory.log_id().to_string() {
+        if self.log_id != log_id.to_string() {
             return Err("it is of another log".into());
         }
-        let same_boot = self.boot_id.is_some() && self.boot_id == boot_id();
+        let same_boot = self.boot_id.is_some() && self.boot_id == medium.boot_id();
         if !self.clean && !same_boot {
             return Err("the machine was started again without a clean stop of the service".into());
         }
@@ -325,14 +315,6 @@ fn part_key(id: &str, part: Part, number: u64) -> Vec<u8> {
     key.extend_from_slice(&[0, part as u8]);
     key.extend_from_slice(&number.to_be_bytes());
     key
-}
-
-fn trust_file(directory: &Directory) -> std::path::PathBuf {
-    directory.path().join("cache.json")
-}
-
-fn boot_id() -> Option<String> {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|id| id.trim().to_owned())
 }
 
 fn sealed(bytes: &[u8]) -> Vec<u8> {

@@ -259,12 +259,17 @@ impl Space {
 
 /// Writes a JSON file so that after a crash it is there whole, or as it was before.
 pub(super) fn write_durably(file: &Path, content: &impl Serialize) -> Result<(), LogError> {
-    let temporary = file.with_extension("tmp");
     let mut text = serde_json::to_vec_pretty(content).expect("plain fields are always JSON");
     text.push(b'\n');
+    write_bytes_durably(file, &text)
+}
+
+/// Writes a file so that after a crash it is there whole, or as it was before.
+pub(super) fn write_bytes_durably(file: &Path, text: &[u8]) -> Result<(), LogError> {
+    let temporary = file.with_extension("tmp");
     let write = || {
         let mut out = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-        out.write_all(&text)?;
+        out.write_all(text)?;
         out.sync_all()?;
         fs::rename(&temporary, file)
     };

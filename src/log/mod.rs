@@ -35,7 +35,7 @@ mod store;
 use std::ops::Range;
 use std::sync::Arc;
 
-pub use cache::{Cache, Part, Place};
+pub use cache::{Cache, Part, Place, SimulatedCache};
 pub use directory::Directory;
 pub use disk::DiskLog;
 pub use entry::{Entry, Hash, LINE_BYTES_MAX, Salt};

@@ -1,5 +1,6 @@
 //! What the cache keeps, and when it is trusted.
 
+use std::fs;
 use std::path::Path;
 
 use super::super::conformance::group;
@@ -138,7 +139,7 @@ fn a_cache_that_knows_another_log_is_wiped() {
 fn a_wrong_checksum_is_an_error_and_wipes() {
     let dir = tempfile::tempdir().unwrap();
     let (place, cache) = Site::filled(dir.path());
-    cache.0.open.insert("a", &b"\0\0\0\0state of a"[..]).unwrap();
+    cache.0.shelves.insert(Place::Open, "a", b"\0\0\0\0state of a".to_vec()).unwrap();
     assert!(matches!(cache.get("a"), Err(LogError::Corrupt(..))));
     assert!(cache.scan_open().next().unwrap().is_err());
     drop(cache);

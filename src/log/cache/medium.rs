@@ -1,0 +1,176 @@
+//! What a cache stands on: a database beside the log, or a simulated one.
+
+use std::fs;
+use std::ops::Bound;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::Place;
+use crate::log::directory::{Directory, write_bytes_durably};
+use crate::log::error::LogError;
+use crate::log::store::{Store, careful, sync_path};
+
+/// The key under which a database says how far it has come.
+const THROUGH: &str = "through";
+
+/// A row of the cache: an id and a value.
+pub(super) type Row = Result<(Vec<u8>, Vec<u8>), String>;
+
+/// Where a cache may stand, whether or not there is one.
+pub(super) trait Medium: Send + Sync {
+    /// What was noted last about whether the cache may be trusted.
+    fn trust(&self) -> Result<Vec<u8>, String>;
+    /// Notes that, on stable storage when this returns.
+    fn set_trust(&self, text: &[u8]) -> Result<(), LogError>;
+    /// Takes that away.
+    fn clear_trust(&self);
+    /// Tells one run of the machine from the next; none where that cannot be known.
+    fn boot_id(&self) -> Option<String>;
+    /// Whether there is a cache, trusted or not.
+    fn exists(&self) -> bool;
+    /// Puts what there is out of the way: afterwards there is no cache. An old handle does no harm.
+    fn wipe(&self) -> Result<(), LogError>;
+    /// Opens the cache, or makes an empty one.
+    fn attach(&self) -> Result<Box<dyn Shelves>, LogError>;
+    /// What is wrong, and where.
+    fn corrupt(&self, why: &str) -> LogError;
+}
+
+/// An open cache: states in two places, parts beside them, and how far it has come.
+pub(super) trait Shelves: Send + Sync {
+    fn get(&self, place: Place, id: &str) -> Result<Option<Vec<u8>>, String>;
+    fn insert(&self, place: Place, id: &str, value: Vec<u8>) -> Result<(), String>;
+    fn remove(&self, place: Place, id: &str) -> Result<(), String>;
+    /// The rows after that id, in the order of their ids.
+    fn after(&self, place: Place, id: Option<&str>) -> Box<dyn Iterator<Item = Row> + Send>;
+    fn insert_part(&self, key: Vec<u8>, value: Vec<u8>) -> Result<(), String>;
+    /// The last part between two keys, both included, and its key.
+    fn last_part(&self, first: &[u8], last: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, String>;
+    fn through(&self) -> Result<Option<Vec<u8>>, String>;
+    fn set_through(&self, value: Vec<u8>) -> Result<(), String>;
+    /// Hands everything to the system: it survives a kill, not a power cut, and precedes what comes later.
+    fn flush(&self) -> Result<(), String>;
+    /// Brings everything onto stable storage.
+    fn sync(&self) -> Result<(), String>;
+    /// Never closes it: after a failed write, closing would write again.
+    fn abandon(&self);
+}
+
+/// `cache/` and `cache.json` of a data directory.
+impl Medium for Arc<Directory> {
+    fn trust(&self) -> Result<Vec<u8>, String> {
+        fs::read(self.path().join("cache.json")).map_err(|e| format!("cache.json: {e}"))
+    }
+
+    fn set_trust(&self, text: &[u8]) -> Result<(), LogError> {
+        write_bytes_durably(&self.path().join("cache.json"), text)
+    }
+
+    fn clear_trust(&self) {
+        let _ = fs::remove_file(self.path().join("cache.json"));
+    }
+
+    fn boot_id(&self) -> Option<String> {
+        fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|id| id.trim().to_owned())
+    }
+
+    fn exists(&self) -> bool {
+        self.path().join("cache").exists()
+    }
+
+    /// The old directory is moved away first, so that a crash never leaves half of it.
+    fn wipe(&self) -> Result<(), LogError> {
+        let (path, old) = (self.path().join("cache"), self.path().join("cache.old"));
+        let remove = |path: &Path| match path.exists() {
+            true => fs::remove_dir_all(path).map_err(|e| LogError::io("remove", path, e)),
+            false => Ok(()),
+        };
+        remove(&old)?;
+        if path.exists() {
+            fs::rename(&path, &old).map_err(|e| LogError::io("rename", &path, e))?;
+            sync_path(self.path())?;
+            remove(&old)?;
+        }
+        Ok(())
+    }
+
+    fn attach(&self) -> Result<Box<dyn Shelves>, LogError> {
+        let path = self.path().join("cache");
+        let store = Store::open(&path)?;
+        let tree = |name| careful(|| store.db.open_tree(name)).map_err(|why| LogError::Corrupt(path.clone(), why));
+        let (open, closed, parts) = (tree("open")?, tree("closed")?, tree("parts")?);
+        Ok(Box::new(Database { store, open, closed, parts }))
+    }
+
+    fn corrupt(&self, why: &str) -> LogError {
+        LogError::Corrupt(self.path().join("cache"), why.to_owned())
+    }
+}
+
+struct Database {
+    store: Store,
+    open: sled::Tree,
+    closed: sled::Tree,
+    parts: sled::Tree,
+}
+
+impl Database {
+    fn tree(&self, place: Place) -> &sled::Tree {
+        match place {
+            Place::Open => &self.open,
+            Place::Closed => &self.closed,
+        }
+    }
+}
+
+impl Shelves for Database {
+    fn get(&self, place: Place, id: &str) -> Result<Option<Vec<u8>>, String> {
+        careful(|| self.tree(place).get(id)).map(|value| value.map(|value| value.to_vec()))
+    }
+
+    fn insert(&self, place: Place, id: &str, value: Vec<u8>) -> Result<(), String> {
+        careful(|| self.tree(place).insert(id, value)).map(drop)
+    }
+
+    fn remove(&self, place: Place, id: &str) -> Result<(), String> {
+        careful(|| self.tree(place).remove(id)).map(drop)
+    }
+
+    fn after(&self, place: Place, id: Option<&str>) -> Box<dyn Iterator<Item = Row> + Send> {
+        let start = id.map_or(Bound::Unbounded, |id| Bound::Excluded(id.as_bytes().to_vec()));
+        let mut rows = self.tree(place).range((start, Bound::Unbounded));
+        Box::new(std::iter::from_fn(move || {
+            let row = careful(|| rows.next().transpose()).transpose()?;
+            Some(row.map(|(id, value)| (id.to_vec(), value.to_vec())))
+        }))
+    }
+
+    fn insert_part(&self, key: Vec<u8>, value: Vec<u8>) -> Result<(), String> {
+        careful(|| self.parts.insert(key, value)).map(drop)
+    }
+
+    fn last_part(&self, first: &[u8], last: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, String> {
+        let found = careful(|| self.parts.range(first..=last).next_back().transpose())?;
+        Ok(found.map(|(key, value)| (key.to_vec(), value.to_vec())))
+    }
+
+    fn through(&self) -> Result<Option<Vec<u8>>, String> {
+        careful(|| self.store.db.get(THROUGH)).map(|value| value.map(|value| value.to_vec()))
+    }
+
+    fn set_through(&self, value: Vec<u8>) -> Result<(), String> {
+        careful(|| self.store.db.insert(THROUGH, value)).map(drop)
+    }
+
+    fn flush(&self) -> Result<(), String> {
+        self.store.flush()
+    }
+
+    fn sync(&self) -> Result<(), String> {
+        self.store.sync()
+    }
+
+    fn abandon(&self) {
+        self.store.abandon();
+    }
+}

@@ -1,0 +1,255 @@
+//! A cache in memory, for simulations: it can be killed between any two writes, and its power can be cut.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::Place;
+use super::medium::{Medium, Row, Shelves};
+use crate::log::error::LogError;
+
+type Values = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// The simulated place of a cache, which outlives the caches that are opened on it. As with the real one, what was
+/// flushed survives a kill and nothing that was not synced survives a power cut for certain.
+#[derive(Clone, Default)]
+pub struct SimulatedCache(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    trust: Option<Vec<u8>>,
+    boot: u64,
+    exists: bool,
+    values: Values,
+    /// Writes since the last flush, the oldest first: what they found, to be put back.
+    unflushed: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    /// Keys written since the last sync.
+    unsynced: Vec<Vec<u8>>,
+    writes_left: Option<usize>,
+    /// Counts the caches opened: a handle on an older one writes nothing.
+    attached: u64,
+}
+
+impl SimulatedCache {
+    /// The process is killed: of the writes since the last flush only the first few are there.
+    pub fn kill(&self, kept: usize) {
+        let mut state = self.state();
+        let lost = state.unflushed.len().saturating_sub(kept);
+        for _ in 0..lost {
+            let (key, before) = state.unflushed.pop().expect("it was counted");
+            restore(&mut state.values, key, before);
+        }
+        state.unflushed.clear();
+        state.writes_left = None;
+        state.attached += 1;
+    }
+
+    /// The power fails: of what was written since the last sync every value may be torn or gone, as `torn` decides,
+    /// and the machine starts again.
+    pub fn cut_power(&self, mut torn: impl FnMut() -> bool) {
+        self.kill(usize::MAX);
+        let mut state = self.state();
+        for key in std::mem::take(&mut state.unsynced) {
+            match (torn(), state.values.get_mut(&key)) {
+                (true, Some(value)) if torn() => value.truncate(value.len() / 2),
+                (true, _) => drop(state.values.remove(&key)),
+                (false, _) => {}
+            }
+        }
+        state.boot += 1;
+    }
+
+    /// Somebody deletes the cache while nothing runs.
+    pub fn delete(&self) {
+        let mut state = self.state();
+        *state = State { boot: state.boot, attached: state.attached + 1, ..State::default() };
+    }
+
+    /// Somebody deletes the word that it may be trusted.
+    pub fn delete_trust(&self) {
+        self.state().trust = None;
+    }
+
+    /// What it holds now, to be put back later as an older copy.
+    pub fn copy(&self) -> SimulatedCache {
+        let state = self.state();
+        let copy = State {
+            trust: state.trust.clone(),
+            boot: state.boot,
+            exists: state.exists,
+            values: state.values.clone(),
+            ..State::default()
+        };
+        SimulatedCache(Arc::new(Mutex::new(copy)))
+    }
+
+    /// After so many writes more, each fails; `None` takes that back.
+    pub fn fail_after(&self, writes: Option<usize>) {
+        self.state().writes_left = writes;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn restore(values: &mut Values, key: Vec<u8>, before: Option<Vec<u8>>) {
+    match before {
+        Some(value) => drop(values.insert(key, value)),
+        None => drop(values.remove(&key)),
+    }
+}
+
+impl Medium for SimulatedCache {
+    fn trust(&self) -> Result<Vec<u8>, String> {
+        self.state().trust.clone().ok_or_else(|| "there is no word of trust".into())
+    }
+
+    fn set_trust(&self, text: &[u8]) -> Result<(), LogError> {
+        self.state().trust = Some(text.to_vec());
+        Ok(())
+    }
+
+    fn clear_trust(&self) {
+        self.state().trust = None;
+    }
+
+    fn boot_id(&self) -> Option<String> {
+        Some(self.state().boot.to_string())
+    }
+
+    fn exists(&self) -> bool {
+        self.state().exists
+    }
+
+    fn wipe(&self) -> Result<(), LogError> {
+        let mut state = self.state();
+        state.values.clear();
+        state.unflushed.clear();
+        state.unsynced.clear();
+        state.exists = false;
+        Ok(())
+    }
+
+    fn attach(&self) -> Result<Box<dyn Shelves>, LogError> {
+        let mut state = self.state();
+        state.exists = true;
+        state.attached += 1;
+        // What an open finds is synced, as the real one does.
+        state.unflushed.clear();
+        state.unsynced.clear();
+        Ok(Box::new(Open { medium: self.clone(), number: state.attached }))
+    }
+
+    fn corrupt(&self, why: &str) -> LogError {
+        LogError::Corrupt(PathBuf::from("simulated cache"), why.to_owned())
+    }
+}
+
+struct Open {
+    medium: SimulatedCache,
+    number: u64,
+}
+
+impl Open {
+    fn write(&self, key: Vec<u8>, value: Option<Vec<u8>>) -> Result<(), String> {
+        let mut state = self.medium.state();
+        if state.attached != self.number {
+            return Ok(());
+        }
+        match &mut state.writes_left {
+            Some(0) => return Err("the simulated cache fails".into()),
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        let before = match value {
+            Some(value) => state.values.insert(key.clone(), value),
+            None => state.values.remove(&key),
+        };
+        state.unsynced.push(key.clone());
+        state.unflushed.push((key, before));
+        Ok(())
+    }
+}
+
+impl Shelves for Open {
+    fn get(&self, place: Place, id: &str) -> Result<Option<Vec<u8>>, String> {
+        Ok(self.medium.state().values.get(&key(place, id)).cloned())
+    }
+
+    fn insert(&self, place: Place, id: &str, value: Vec<u8>) -> Result<(), String> {
+        self.write(key(place, id), Some(value))
+    }
+
+    fn remove(&self, place: Place, id: &str) -> Result<(), String> {
+        self.write(key(place, id), None)
+    }
+
+    fn after(&self, place: Place, id: Option<&str>) -> Box<dyn Iterator<Item = Row> + Send> {
+        let medium = self.medium.clone();
+        let mut after = key(place, id.unwrap_or_default());
+        Box::new(std::iter::from_fn(move || {
+            let state = medium.state();
+            let range = (Bound::Excluded(after.clone()), Bound::Unbounded);
+            let (found, value) = state.values.range::<Vec<u8>, _>(range).next()?;
+            let id = found.strip_prefix(&[number(place)])?;
+            after.clone_from(found);
+            Some(Ok((id.to_vec(), value.clone())))
+        }))
+    }
+
+    fn insert_part(&self, key: Vec<u8>, value: Vec<u8>) -> Result<(), String> {
+        self.write(part_key(&key), Some(value))
+    }
+
+    fn last_part(&self, first: &[u8], last: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, String> {
+        let state = self.medium.state();
+        let found = state.values.range(part_key(first)..=part_key(last)).next_back();
+        Ok(found.map(|(key, value)| (key[1..].to_vec(), value.clone())))
+    }
+
+    fn through(&self) -> Result<Option<Vec<u8>>, String> {
+        Ok(self.medium.state().values.get(THROUGH).cloned())
+    }
+
+    fn set_through(&self, value: Vec<u8>) -> Result<(), String> {
+        self.write(THROUGH.to_vec(), Some(value))
+    }
+
+    fn flush(&self) -> Result<(), String> {
+        self.medium.state().unflushed.clear();
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<(), String> {
+        let mut state = self.medium.state();
+        if state.writes_left == Some(0) {
+            return Err("the simulated cache fails".into());
+        }
+        state.unflushed.clear();
+        state.unsynced.clear();
+        Ok(())
+    }
+
+    fn abandon(&self) {}
+}
+
+const THROUGH: &[u8] = &[9];
+
+fn part_key(key: &[u8]) -> Vec<u8> {
+    [&[3], key].concat()
+}
+
+fn number(place: Place) -> u8 {
+    match place {
+        Place::Open => 1,
+        Place::Closed => 2,
+    }
+}
+
+fn key(place: Place, id: &str) -> Vec<u8> {
+    let mut key = vec![number(place)];
+    key.extend_from_slice(id.as_bytes());
+    key
+}
