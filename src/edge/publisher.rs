@@ -26,6 +26,7 @@ use crate::domain::Refusal;
 use crate::switchboard::answer::{Facts, error_body};
 use crate::switchboard::past::{self, Archive, ReadOutcome};
 use crate::switchboard::port::{Answer, Effect, Read, ReadJob, Recorded, RecordedEvent, Rejection, Relay};
+use crate::switchboard::publication::Publication;
 use crate::switchboard::{Gauges, Handle};
 
 /// How often it is proved how far publication got, while something is published.
@@ -116,10 +117,7 @@ struct Publisher {
     parts: Parts,
     subjects: Subjects,
     link: Option<Box<Link>>,
-    /// The last event published on this connection.
-    sent_through: u64,
-    /// The last event that a fence has proved to be published.
-    proved_through: u64,
+    publication: Publication,
     streams: Option<Streams>,
     /// The fence under way: through which event it proves, and since when.
     fence: Option<(u64, Instant)>,
@@ -132,10 +130,9 @@ impl Publisher {
         Publisher {
             subjects: Subjects::new(&parts.prefix),
             streams: parts.streams.clone().map(|health| streams_of(&parts, health)),
-            proved_through: parts.gauges.published_through.load(Relaxed),
+            publication: Publication::new(parts.gauges.published_through.load(Relaxed)),
             parts,
             link: None,
-            sent_through: 0,
             fence: None,
             reads: JoinSet::new(),
             permits: Arc::new(Semaphore::new(READS_AT_ONCE)),
@@ -165,41 +162,38 @@ impl Publisher {
     async fn look(&mut self) {
         self.send_fence().await;
         if let Some(streams) = &mut self.streams {
-            streams.look(self.sent_through).await;
+            streams.look(self.publication.sent_through()).await;
         }
     }
 
     /// Groups may come without end, and acknowledgements must not wait behind them.
     async fn hear(&mut self) {
         if let Some(streams) = &mut self.streams {
-            streams.hear(self.sent_through).await;
+            streams.hear(self.publication.sent_through()).await;
         }
     }
 
     async fn happened(&mut self, happening: Happening) -> Result<(), String> {
         match &mut self.streams {
-            Some(streams) => streams.happened(happening, self.sent_through).await,
+            Some(streams) => streams.happened(happening, self.publication.sent_through()).await,
             None => Ok(()),
         }
     }
 
     /// Publishes what is recorded and not proved to be published, from the log.
     async fn catch_up(&mut self) -> Result<(), String> {
-        let confirmed = self.proved_through;
-        let through = self.parts.gauges.durable_through.load(Relaxed);
-        self.sent_through = confirmed;
-        if confirmed >= through {
-            return Ok(());
-        }
+        let durable = self.parts.gauges.durable_through.load(Relaxed);
+        let Some(wanted) = self.publication.connected(durable) else { return Ok(()) };
+        let (from, through) = wanted.into_inner();
         tracing::info!(
-            from_seq = confirmed + 1,
+            from_seq = from,
             through_seq = through,
             "publishing what was recorded and is not known to be published"
         );
         let (ahead, mut decisions) = mpsc::channel(AHEAD_MAX);
         let archive = self.parts.archive.clone();
         let reading = tokio::task::spawn_blocking(move || {
-            for read in past::recorded_from(&archive, confirmed + 1, through) {
+            for read in past::recorded_from(&archive, from, through) {
                 if ahead.blocking_send(read).is_err() {
                     return;
                 }
@@ -246,9 +240,9 @@ impl Publisher {
             return;
         }
         for event in &recorded.events {
-            if event.seq > self.sent_through {
+            if self.publication.is_to_be_sent(event.seq) {
                 self.event(recorded, event).await;
-                self.sent_through = event.seq;
+                self.publication.sent(event.seq);
             }
         }
     }
@@ -279,7 +273,9 @@ impl Publisher {
         }
         for message in message::relay(&mut self.subjects, &self.parts.log_id, relay) {
             let is_taken = match &mut self.streams {
-                Some(streams) if message.place == Place::Inbox => streams.relay(&message, self.sent_through).await,
+                Some(streams) if message.place == Place::Inbox => {
+                    streams.relay(&message, self.publication.sent_through()).await
+                }
                 _ => false,
             };
             if !is_taken {
@@ -364,20 +360,17 @@ impl Publisher {
             }
             return;
         }
-        let Some(link) = &self.link else { return };
-        if self.sent_through <= self.proved_through {
-            return;
-        }
-        let (subject, through) = (link.fence_subject.clone(), self.sent_through);
+        let (Some(link), Some(through)) = (&self.link, self.publication.unproved()) else { return };
+        let subject = link.fence_subject.clone();
         self.fence = Some((through, Instant::now()));
         self.publish(subject, HeaderMap::new(), through.to_string().into()).await;
     }
 
     fn confirmed(&mut self, through: u64) {
         self.fence = None;
-        self.proved_through = self.proved_through.max(through.min(self.sent_through));
+        let proved = self.publication.proved(through);
         if self.streams.is_none() {
-            self.parts.gauges.published_through.fetch_max(self.proved_through, Relaxed);
+            self.parts.gauges.published_through.fetch_max(proved, Relaxed);
         }
     }
 
@@ -393,7 +386,7 @@ impl Publisher {
     async fn prove_the_last(&mut self) {
         self.fence = None;
         let Some(link) = &self.link else { return };
-        let (subject, through) = (link.fence_subject.clone(), self.sent_through);
+        let (subject, through) = (link.fence_subject.clone(), self.publication.sent_through());
         self.publish(subject, HeaderMap::new(), through.to_string().into()).await;
         let Some(link) = &mut self.link else { return };
         let proof = async {
@@ -415,7 +408,7 @@ impl Publisher {
 
     async fn fill_streams(&mut self) {
         let Some(streams) = &mut self.streams else { return };
-        if timeout(LAST_FENCE_WAIT, streams.finish(self.sent_through)).await.unwrap_or(false) {
+        if timeout(LAST_FENCE_WAIT, streams.finish(self.publication.sent_through())).await.unwrap_or(false) {
             return;
         }
         tracing::warn!(

@@ -17,6 +17,7 @@ pub mod marks;
 pub mod paged;
 pub mod past;
 pub mod port;
+pub mod publication;
 mod queue;
 pub mod record;
 pub mod restore;

@@ -22,6 +22,17 @@ pub fn restore(
     reader: &Reader,
     cache: &Cache,
     through: Option<u64>,
+    progress: impl FnMut(u64),
+) -> Result<Restored, String> {
+    restore_in_parts(reader, cache, through, CHANGED_MAX, progress)
+}
+
+/// The same with another bound on the conversations in memory that are not yet handed to the cache.
+pub fn restore_in_parts(
+    reader: &Reader,
+    cache: &Cache,
+    through: Option<u64>,
+    changed_max: usize,
     mut progress: impl FnMut(u64),
 ) -> Result<Restored, String> {
     let head = reader.head();
@@ -34,7 +45,7 @@ pub fn restore(
         for entry in &frame.entries {
             tail.take(frame.header.frame, entry)?;
         }
-        if tail.changed >= CHANGED_MAX {
+        if tail.changed >= changed_max {
             tail.keep_closed(frame.header.frame, reader)?;
         }
         progress(frame.header.frame);

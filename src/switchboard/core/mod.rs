@@ -5,6 +5,7 @@
 //! which is not on stable storage.
 
 mod commands;
+mod limits;
 mod pages;
 mod put;
 mod recording;
@@ -28,22 +29,9 @@ use crate::domain::decide::check_caller;
 use crate::domain::{By, Config, Conversation, ConversationId, Name, Refusal, Role, Text, Time};
 use crate::log::{Cache, Part};
 
+pub use limits::Limits;
 pub use put::Kept;
 pub use save::{ConfigHead, Save, Saved};
-
-/// Decisions in one group at the most: more wait in the queue, so that an answer never waits for thousands of others.
-const GROUP_DECISIONS_MAX: usize = 1024;
-/// Decisions in a group beyond which nothing more falls due in it, and beyond which a round rests: whatever there is of
-/// either, a quarter of each group is for commands, and whatever there are of those, half is for the others.
-const GROUP_TIMERS_MAX: usize = GROUP_DECISIONS_MAX / 2;
-const GROUP_ROUND_MAX: usize = GROUP_DECISIONS_MAX * 3 / 4;
-/// Bytes in one group at the most, but for the last thing in it: messages at the limit of their size fill it long before
-/// the others do, pages reach half a megabyte, and several groups wait where the server is slow to take them.
-const GROUP_BYTES_MAX: usize = 8 << 20;
-/// Questions about the past that wait for the log at the most: the disk may take its time.
-const PARKED_MAX: usize = GROUP_DECISIONS_MAX;
-/// Effects in one group at the most: questions and refusals record nothing, and are bounded too.
-const GROUP_EFFECTS_MAX: usize = 8 * GROUP_DECISIONS_MAX;
 
 /// Where conversations are found that are not in memory: closed ones, as memory holds all that are open.
 pub trait Archive: Send {
@@ -84,6 +72,7 @@ pub struct Core {
     secret: Secret,
     archive: Box<dyn Archive>,
     gauges: Arc<Gauges>,
+    limits: Limits,
     config: put::Kept,
     slots: HashMap<ConversationId, Slot>,
     /// The ids in memory in order, for pages and rounds.
@@ -135,6 +124,7 @@ impl Core {
             secret,
             archive,
             gauges,
+            limits: Limits::default(),
             config: restored.config,
             slots: HashMap::with_capacity(restored.slots.len()),
             order: BTreeSet::new(),
@@ -168,6 +158,12 @@ impl Core {
     /// Says who may wait.
     pub fn admission(&self) -> Arc<Admission> {
         self.admission.clone()
+    }
+
+    /// The same with other bounds.
+    pub fn with_limits(mut self, limits: Limits) -> Core {
+        self.limits = limits;
+        self
     }
 
     /// Lets a request wait for its turn, or answers that there is no room for it.
@@ -295,7 +291,7 @@ impl Core {
 
     /// When something falls due, where timers run.
     pub fn next_look(&self) -> Option<Time> {
-        if self.timers_rest() || !self.has_room_below(GROUP_TIMERS_MAX) {
+        if self.timers_rest() || !self.has_room_below(self.limits.group_timers_max()) {
             return None;
         }
         self.timers.peek().map(|Reverse((at, _))| *at)
@@ -317,15 +313,15 @@ impl Core {
     }
 
     fn has_room(&self) -> bool {
-        self.has_room_below(GROUP_DECISIONS_MAX) && self.parked.len() < PARKED_MAX
+        self.has_room_below(self.limits.group_decisions_max) && self.parked.len() < self.limits.parked_max
     }
 
     /// Whether the group has room, and fewer decisions than that.
     fn has_room_below(&self, decisions: usize) -> bool {
         self.group.drafts.len() < decisions
-            && self.group.effects.len() + self.parked.len() < GROUP_EFFECTS_MAX
-            && self.group.bytes < GROUP_BYTES_MAX
-            && !self.saving.is_waiting()
+            && self.group.effects.len() + self.parked.len() < self.limits.group_effects_max
+            && self.group.bytes < self.limits.group_bytes_max
+            && !self.saving.is_waiting(self.limits.save_patience_steps)
     }
 
     fn serve(&mut self, request: Request, now: Time) {

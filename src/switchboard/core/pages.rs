@@ -4,15 +4,13 @@
 
 use std::ops::Bound;
 
-use super::{Core, GROUP_BYTES_MAX, GROUP_EFFECTS_MAX};
+use super::Core;
 use crate::domain::conversation::Status;
 use crate::domain::decide::check_caller;
 use crate::domain::{By, Conversation, Refusal, Text};
 use crate::switchboard::answer::{self, Facts};
 use crate::switchboard::port::{Effect, ListAsk, ListJob, Read, ReadJob};
 
-/// Conversations looked at in one step.
-const STEP_CONVERSATIONS_MAX: usize = 1024;
 /// Pages under way at once: each may hold half a megabyte, and the next is asked for when one is there.
 const PAGES_MAX: usize = 128;
 /// Most bytes of a page.
@@ -59,7 +57,8 @@ impl Core {
 
     /// A page records nothing, so a group that is full of commands takes it all the same: no flood of them keeps it back.
     pub(super) fn has_room_for_page(&self) -> bool {
-        self.group.effects.len() < GROUP_EFFECTS_MAX + PAGES_MAX && self.group.bytes < 2 * GROUP_BYTES_MAX
+        self.group.effects.len() < self.limits.group_effects_max + PAGES_MAX
+            && self.group.bytes < 2 * self.limits.group_bytes_max
     }
 
     fn look_for_closed(&mut self, mut job: ListJob) {
@@ -105,7 +104,7 @@ impl Core {
         let mut closed = closed.into_iter().filter(|c| !self.slots.contains_key(&c.id)).peekable();
         let mut bytes: usize = job.rows.iter().map(Vec::len).sum();
         let mut in_memory = self.order.range::<str, _>((from, until)).peekable();
-        for _ in 0..STEP_CONVERSATIONS_MAX {
+        for _ in 0..self.limits.page_conversations_max {
             let is_closed_next = match (in_memory.peek(), closed.peek()) {
                 (None, None) => {
                     let next = job.closed_through.take();

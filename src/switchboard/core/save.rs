@@ -14,14 +14,6 @@ use crate::domain::{ConversationId, Text, Time};
 use crate::log::{Part, Place};
 use crate::switchboard::slot::Slot;
 
-/// A round begins when so many conversations changed …
-const CHANGED_MIN: usize = 8192;
-/// … or so long after the last one.
-const EVERY_MS: u64 = 2000;
-/// Conversations encoded in one step.
-const STEP_CONVERSATIONS_MAX: usize = 256;
-/// Steps that a round waits for conversations to rest before it holds decisions back.
-const PATIENCE_STEPS: u32 = 64;
 /// Rounds in a row after which nothing leaves memory because somebody reads a page, which would have to start over.
 const PUT_OFF_MAX: u32 = 8;
 
@@ -93,8 +85,8 @@ impl Saving {
     }
 
     /// Whether decisions are held back until what is under way is written.
-    pub fn is_waiting(&self) -> bool {
-        self.round.as_ref().is_some_and(|round| round.steps > PATIENCE_STEPS)
+    pub fn is_waiting(&self, patience_steps: u32) -> bool {
+        self.round.as_ref().is_some_and(|round| round.steps > patience_steps)
     }
 }
 
@@ -177,7 +169,7 @@ impl Core {
         if round.todo.is_empty() {
             round.todo = std::mem::take(&mut round.restless);
         }
-        for _ in 0..STEP_CONVERSATIONS_MAX {
+        for _ in 0..self.limits.save_conversations_max {
             let Some(id) = round.todo.pop() else { break };
             let Some(slot) = self.slots.get_mut(&id) else { continue };
             if slot.in_group > self.written {
@@ -194,7 +186,7 @@ impl Core {
     }
 
     fn is_time_to_save(&self, now: Time) -> bool {
-        let is_due = now.ms_since(self.saving.last_at) >= EVERY_MS || self.saving.is_last;
+        let is_due = now.ms_since(self.saving.last_at) >= self.limits.save_every_ms || self.saving.is_last;
         let has_changes =
             !self.saving.changed.is_empty() || self.config.frames.len() != self.saving.is_config_kept_through;
         let has_leavers = !self.saving.unchanged.is_empty();
@@ -202,7 +194,7 @@ impl Core {
         self.durable_frame > 0
             && !self.saving.is_broken
             && !self.is_storage_full()
-            && ((is_due && (has_changes || has_leavers)) || self.saving.changed.len() >= CHANGED_MIN)
+            && ((is_due && (has_changes || has_leavers)) || self.saving.changed.len() >= self.limits.save_changed_min)
     }
 }
 

@@ -3,18 +3,11 @@
 use std::cmp::Reverse;
 use std::ops::Bound;
 
-use super::{Core, GROUP_ROUND_MAX, GROUP_TIMERS_MAX};
+use super::Core;
 use crate::domain::command::Due;
 use crate::domain::decide::is_orphaned;
 use crate::domain::timers::next_due;
 use crate::domain::{ConversationId, Time};
-
-/// Conversations looked at in one go of a round: commands go on in between.
-const ROUND_CONVERSATIONS_MAX: usize = 1024;
-/// Looks beyond twice the conversations that are not worth a clearing.
-const LOOKS_SPARE: usize = 4096;
-/// Timers looked at in one go: most of them may have been put off.
-const TIMERS_MAX: usize = 512;
 
 impl Core {
     /// Decides what is due.
@@ -22,9 +15,9 @@ impl Core {
         if self.timers_rest() {
             return;
         }
-        for _ in 0..TIMERS_MAX {
+        for _ in 0..self.limits.timers_max {
             let is_due = self.timers.peek().is_some_and(|Reverse((at, _))| *at <= now);
-            if !is_due || !self.has_room_below(GROUP_TIMERS_MAX) {
+            if !is_due || !self.has_room_below(self.limits.group_timers_max()) {
                 return;
             }
             let Some(Reverse((at, id))) = self.timers.pop() else { return };
@@ -65,7 +58,7 @@ impl Core {
 
     /// Drops looks at what has been put off or is gone, once they are more than half.
     pub(super) fn forget_old_looks(&mut self) {
-        if self.timers.len() > 2 * self.slots.len() + LOOKS_SPARE {
+        if self.timers.len() > 2 * self.slots.len() + self.limits.looks_spare {
             let slots = &self.slots;
             self.timers.retain(|Reverse((at, id))| slots.get(id).is_some_and(|slot| slot.looked_at == Some(*at)));
         }
@@ -86,12 +79,12 @@ impl Core {
         let ids: Vec<ConversationId> = self
             .order
             .range::<ConversationId, _>((from, Bound::Unbounded))
-            .take(ROUND_CONVERSATIONS_MAX)
+            .take(self.limits.round_conversations_max)
             .cloned()
             .collect();
         let mut reached = None;
         for id in &ids {
-            if !self.has_room_below(GROUP_ROUND_MAX) {
+            if !self.has_room_below(self.limits.group_round_max()) {
                 break;
             }
             if self.slots.get(id).is_some_and(|slot| is_orphaned(&slot.c, &self.config.config)) {
@@ -100,7 +93,7 @@ impl Core {
             self.schedule(id, now);
             reached = Some(id.clone());
         }
-        let is_over = ids.len() < ROUND_CONVERSATIONS_MAX && reached.as_ref() == ids.last();
+        let is_over = ids.len() < self.limits.round_conversations_max && reached.as_ref() == ids.last();
         if !is_over {
             self.round = Some(reached.or(after));
         }
@@ -109,7 +102,7 @@ impl Core {
     /// Whether the round goes on, and this group has room for it.
     pub(super) fn goes_round(&self) -> bool {
         let rests = self.is_storage_full() || self.is_stopping;
-        self.round.is_some() && !rests && self.has_room_below(GROUP_ROUND_MAX)
+        self.round.is_some() && !rests && self.has_room_below(self.limits.group_round_max())
     }
 
     pub(super) fn is_storage_full(&self) -> bool {

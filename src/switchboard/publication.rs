@@ -1,0 +1,53 @@
+//! How far publication got: what has been sent on this connection, and what is proved to have arrived.
+//!
+//! A client library says that something is sent before it has left. So only what came back through the
+//! server counts; behind that, everything is read from the log and sent again on the next connection.
+
+use std::ops::RangeInclusive;
+
+/// Where publication stands, on a connection or between two.
+#[derive(Debug, Clone, Copy)]
+pub struct Publication {
+    sent_through: u64,
+    proved_through: u64,
+}
+
+impl Publication {
+    /// As the log knows it at a start: nothing is sent yet.
+    pub fn new(published_through: u64) -> Publication {
+        Publication { sent_through: 0, proved_through: published_through }
+    }
+
+    /// There is a new connection: the events to be read from the log and sent first, if any.
+    pub fn connected(&mut self, durable_through: u64) -> Option<RangeInclusive<u64>> {
+        self.sent_through = self.proved_through;
+        (self.proved_through < durable_through).then_some(self.proved_through + 1..=durable_through)
+    }
+
+    /// Whether that event has not been sent on this connection.
+    pub fn is_to_be_sent(&self, seq: u64) -> bool {
+        seq > self.sent_through
+    }
+
+    /// Takes in that the event is sent.
+    pub fn sent(&mut self, seq: u64) {
+        self.sent_through = seq;
+    }
+
+    /// The last event sent on this connection.
+    pub fn sent_through(&self) -> u64 {
+        self.sent_through
+    }
+
+    /// Through which event a proof is wanting, if any.
+    pub fn unproved(&self) -> Option<u64> {
+        (self.sent_through > self.proved_through).then_some(self.sent_through)
+    }
+
+    /// Takes in that everything up to that event has arrived; through which event publication is proved now.
+    pub fn proved(&mut self, through: u64) -> u64 {
+        // Of another connection's proof no more counts than was sent on this one.
+        self.proved_through = self.proved_through.max(through.min(self.sent_through));
+        self.proved_through
+    }
+}
