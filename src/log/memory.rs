@@ -96,6 +96,11 @@ impl SimulatedDisk {
         state.sync_fails = false;
     }
 
+    /// The process is killed: what it wrote is still there, and still not synced.
+    pub fn kill(&self) {
+        self.state().sync_fails = false;
+    }
+
     /// Makes every sync fail, or work again.
     pub fn fail_syncs(&self, fail: bool) {
         self.state().sync_fails = fail;

@@ -1,7 +1,8 @@
 //! A group: decisions that go to disk together, and what leaves once they are there.
 
-use super::port::{Effect, Recorded};
-use crate::domain::{ConversationId, Text};
+use super::answer::{self, Facts};
+use super::port::{Answer, Effect, ReadJob, Recorded};
+use crate::domain::{ConversationId, Refusal, Text};
 use crate::log::Draft;
 
 /// Decisions and effects in the order in which they came about.
@@ -57,6 +58,22 @@ impl Group {
             }
         };
         self.effects.into_iter().map(leave).collect()
+    }
+
+    /// What leaves of a group that could not be written: nothing but the word that its outcome is unknown.
+    pub fn into_failure(self) -> Vec<Effect> {
+        let body = answer::error_body(&Refusal::LogFailed, &Facts::default());
+        let waiting = self.effects.into_iter().filter_map(|leaving| match leaving {
+            Leaving::Other(Effect::Answer(Answer { to, by, .. })) => Some((to, by)),
+            Leaving::Other(Effect::Read(job)) => {
+                let ReadJob { by, reply, .. } = *job;
+                reply.map(|to| (to, by))
+            }
+            _ => None,
+        });
+        let answers = waiting
+            .map(|(to, by)| Effect::Answer(Answer { to, by, body: body.clone(), refusal: Some(Refusal::LogFailed) }));
+        answers.collect()
     }
 }
 

@@ -10,12 +10,11 @@ use std::time::Duration;
 use super::admission::{Admission, Place};
 use super::core::{Core, Save, Saved};
 use super::gauges::Gauges;
-use super::group::{Group, Leaving, Written};
-use super::port::{Answer, Effect, ListJob, ReadJob, Request};
+use super::group::{Group, Written};
+use super::port::{Effect, ListJob, Request};
 use super::restore::keep;
-use crate::domain::{Name, Refusal, Role, Time};
+use crate::domain::{Name, Role, Time};
 use crate::log::{Cache, Log, LogError, Outcome, Reader, Room};
-use crate::switchboard::answer::{self, Facts};
 
 /// What the owner hears.
 enum Input {
@@ -248,10 +247,10 @@ fn write_groups(
             Err(error) => {
                 tracing::error!(%error, "the log could not be written: the service stops, and the outcome of what was under way is unknown");
                 gauges.log_failed.store(true, Ordering::Relaxed);
-                outlet(fail(group));
+                outlet(group.into_failure());
                 let _ = inputs.send(Input::LogFailed);
                 // What the owner decided meanwhile, and what still waits, hears the same until it has given up.
-                to_write.iter().for_each(|group| outlet(fail(group)));
+                to_write.iter().for_each(|group| outlet(group.into_failure()));
                 return log;
             }
         };
@@ -321,22 +320,6 @@ fn append(log: &mut dyn Log, group: &Group, gauges: &Gauges) -> Result<Vec<(u64,
         Outcome::Conflict | Outcome::Unknown => Err(LogError::Stopped),
     });
     durable.collect()
-}
-
-/// What leaves of a group that could not be written: nothing but the word that its outcome is unknown.
-fn fail(group: Group) -> Vec<Effect> {
-    let body = answer::error_body(&Refusal::LogFailed, &Facts::default());
-    let waiting = group.effects.into_iter().filter_map(|leaving| match leaving {
-        Leaving::Other(Effect::Answer(Answer { to, by, .. })) => Some((to, by)),
-        Leaving::Other(Effect::Read(job)) => {
-            let ReadJob { by, reply, .. } = *job;
-            reply.map(|to| (to, by))
-        }
-        _ => None,
-    });
-    let answers = waiting
-        .map(|(to, by)| Effect::Answer(Answer { to, by, body: body.clone(), refusal: Some(Refusal::LogFailed) }));
-    answers.collect()
 }
 
 fn keep_states(cache: &Cache, reader: &Reader, to_keep: &Receiver<Save>, inputs: &SyncSender<Input>) {

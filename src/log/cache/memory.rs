@@ -27,6 +27,8 @@ struct State {
     /// Keys written since the last sync.
     unsynced: Vec<Vec<u8>>,
     writes_left: Option<usize>,
+    /// Writes until the process is dead: whatever it does afterwards never happens.
+    writes_to_live: Option<usize>,
     /// Counts the caches opened: a handle on an older one writes nothing.
     attached: u64,
 }
@@ -41,7 +43,7 @@ impl SimulatedCache {
             restore(&mut state.values, key, before);
         }
         state.unflushed.clear();
-        state.writes_left = None;
+        (state.writes_left, state.writes_to_live) = (None, None);
         state.attached += 1;
     }
 
@@ -84,13 +86,38 @@ impl SimulatedCache {
         SimulatedCache(Arc::new(Mutex::new(copy)))
     }
 
+    /// Puts an older copy in the place of what there is, while nothing runs.
+    pub fn put_back(&self, copy: &SimulatedCache) {
+        let (mut state, copy) = (self.state(), copy.state());
+        *state = State {
+            trust: copy.trust.clone(),
+            boot: state.boot,
+            exists: copy.exists,
+            values: copy.values.clone(),
+            attached: state.attached + 1,
+            ..State::default()
+        };
+    }
+
     /// After so many writes more, each fails; `None` takes that back.
     pub fn fail_after(&self, writes: Option<usize>) {
         self.state().writes_left = writes;
     }
 
+    /// After so many writes more the process is dead, though it does not know: nothing that it does then happens.
+    /// To be followed by [`kill`](Self::kill).
+    pub fn die_after(&self, writes: usize) {
+        self.state().writes_to_live = Some(writes);
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn is_alive(&self) -> bool {
+        self.writes_to_live != Some(0)
     }
 }
 
@@ -107,12 +134,18 @@ impl Medium for SimulatedCache {
     }
 
     fn set_trust(&self, text: &[u8]) -> Result<(), LogError> {
-        self.state().trust = Some(text.to_vec());
+        let mut state = self.state();
+        if state.is_alive() {
+            state.trust = Some(text.to_vec());
+        }
         Ok(())
     }
 
     fn clear_trust(&self) {
-        self.state().trust = None;
+        let mut state = self.state();
+        if state.is_alive() {
+            state.trust = None;
+        }
     }
 
     fn boot_id(&self) -> Option<String> {
@@ -125,6 +158,9 @@ impl Medium for SimulatedCache {
 
     fn wipe(&self) -> Result<(), LogError> {
         let mut state = self.state();
+        if !state.is_alive() {
+            return Ok(());
+        }
         state.values.clear();
         state.unflushed.clear();
         state.unsynced.clear();
@@ -137,8 +173,10 @@ impl Medium for SimulatedCache {
         state.exists = true;
         state.attached += 1;
         // What an open finds is synced, as the real one does.
-        state.unflushed.clear();
-        state.unsynced.clear();
+        if state.is_alive() {
+            state.unflushed.clear();
+            state.unsynced.clear();
+        }
         Ok(Box::new(Open { medium: self.clone(), number: state.attached }))
     }
 
@@ -155,9 +193,10 @@ struct Open {
 impl Open {
     fn write(&self, key: Vec<u8>, value: Option<Vec<u8>>) -> Result<(), String> {
         let mut state = self.medium.state();
-        if state.attached != self.number {
+        if state.attached != self.number || !state.is_alive() {
             return Ok(());
         }
+        state.writes_to_live = state.writes_to_live.map(|left| left - 1);
         match &mut state.writes_left {
             Some(0) => return Err("the simulated cache fails".into()),
             Some(left) => *left -= 1,
@@ -218,7 +257,10 @@ impl Shelves for Open {
     }
 
     fn flush(&self) -> Result<(), String> {
-        self.medium.state().unflushed.clear();
+        let mut state = self.medium.state();
+        if state.is_alive() {
+            state.unflushed.clear();
+        }
         Ok(())
     }
 
@@ -227,8 +269,10 @@ impl Shelves for Open {
         if state.writes_left == Some(0) {
             return Err("the simulated cache fails".into());
         }
-        state.unflushed.clear();
-        state.unsynced.clear();
+        if state.is_alive() {
+            state.unflushed.clear();
+            state.unsynced.clear();
+        }
         Ok(())
     }
 
