@@ -1,0 +1,173 @@
+//! Beginnings and ends of the service: starts, kills, power cuts, stops, and what must be so at each.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use switchboard::domain::By;
+use switchboard::log::{Cache, Log, Reader};
+use switchboard::switchboard::core::Restored;
+
+use super::clients::{What, random_config};
+use super::machine::{Machine, Opened, Process, Sent};
+use super::random::Dice;
+use super::world::World;
+
+impl World {
+    /// The service starts, if it does not run.
+    pub fn start(&mut self, dice: &mut Dice) {
+        if self.process.is_some() {
+            return;
+        }
+        let opened = match self.machine.open(&self.setup) {
+            Ok(opened) => opened,
+            Err(why) => {
+                self.machine.cache.kill(usize::MAX);
+                return self.tell(|| format!("  does not start: {why}"));
+            }
+        };
+        let reader = opened.log.reader();
+        self.witness.check_nothing_is_lost(&reader);
+        self.witness.read_log(&reader);
+        if dice.one_in(2) {
+            check_starts_agree(&reader, &opened);
+        }
+        self.witness.ready_at = None;
+        let process = Process::start(&self.setup, opened, self.machine.clock);
+        self.witness.check_served(process.core.conversations(), process.core.config());
+        self.process = Some(process);
+        self.tell(String::new);
+        if dice.one_in(3) {
+            let config = random_config(dice);
+            let file = self.clients.ask(By::config(), What::Put { config, id: None, is_file: true }, None, 0);
+            let request = self.clients.deliver(file, self.machine.clock);
+            let process = self.process.as_mut().expect("it was started");
+            process.inputs.push_back(super::machine::Input::Request(Box::new(request)));
+        }
+    }
+
+    /// The service is killed while it starts.
+    pub fn start_and_kill(&mut self, dice: &mut Dice) {
+        if self.process.is_some() {
+            return;
+        }
+        self.machine.cache.die_after(dice.below(8) as usize);
+        drop(self.machine.open(&self.setup));
+        self.machine.cache.kill(dice.below(4) as usize);
+        if dice.one_in(3) {
+            self.machine.cache.cut_power(|| dice.one_in(2));
+        }
+    }
+
+    /// Nothing more is heard of it; what it had sent may still arrive, up to a point.
+    pub fn kill(&mut self, dice: &mut Dice) {
+        if self.process.take().is_some() {
+            let arriving = if dice.one_in(2) { 0 } else { dice.below(60) };
+            self.network.lose(arriving as usize, &mut self.clients);
+            match dice.one_in(2) {
+                true => self.machine.disk.kill(),
+                false => self.machine.disk.cut_power(dice.below(4) as usize),
+            }
+            self.machine.cache.kill(dice.below(6) as usize);
+        }
+    }
+
+    /// It is killed with states half kept.
+    pub fn kill_in_keep(&mut self, dice: &mut Dice) {
+        let Some(process) = &mut self.process else { return };
+        self.machine.cache.die_after(dice.below(10) as usize);
+        process.keep();
+        self.kill(dice);
+    }
+
+    /// It is killed with a group written and not synced.
+    pub fn kill_in_write(&mut self, dice: &mut Dice) {
+        let Some(process) = &mut self.process else { return };
+        self.machine.disk.fail_syncs(true);
+        process.write();
+        self.kill(dice);
+    }
+
+    pub fn cut_power(&mut self, dice: &mut Dice) {
+        if dice.one_in(2) {
+            self.kill_in_write(dice);
+        }
+        self.kill(dice);
+        self.machine.disk.cut_power(dice.below(4) as usize);
+        self.machine.cache.cut_power(|| dice.one_in(2));
+    }
+
+    /// A copy of the cache is made, or put back while nothing runs.
+    pub fn swap_cache(&mut self) {
+        match &self.machine.old_cache {
+            Some(copy) if self.process.is_none() => self.machine.cache.put_back(copy),
+            _ => self.machine.old_cache = Some(self.machine.cache.copy()),
+        }
+    }
+
+    /// The threads have ended: the rest of a stop, or of a failure.
+    pub fn end(&mut self) {
+        let Some(mut process) = self.process.take() else { return };
+        let mut dice = Dice::new(self.witness.last_seq());
+        while process.read() {}
+        process.fence();
+        let sent_through = process.sent_through();
+        for sent in std::mem::take(&mut process.sent) {
+            self.network.send(sent, &mut self.clients, &mut self.witness, sent_through);
+        }
+        let arriving = if dice.one_in(4) { dice.below(60) as usize } else { self.network.sent.len() };
+        self.arrive(false, arriving as u64);
+        for through in std::mem::take(&mut self.network.proofs) {
+            process.confirmed(through);
+        }
+        self.network.lose(0, &mut self.clients);
+        self.tell(|| "  it has ended".to_owned());
+        process.close(dice.one_in(4));
+        self.machine.disk.cut_power(dice.below(4) as usize);
+        self.machine.cache.kill(dice.below(6) as usize);
+    }
+
+    /// Everything on its way arrives, and is proved to have.
+    pub fn everything_arrives(&mut self) {
+        for _ in 0..2 {
+            if let Some(process) = &mut self.process {
+                process.fence();
+            }
+            self.rest();
+            while self.network.arrive(&mut self.clients, false) {}
+            while let Some(through) = self.network.proofs.pop_front() {
+                self.process.as_mut().expect("it runs").confirmed(through);
+            }
+        }
+    }
+}
+
+/// All that a start knows: every field, command id and frame of each conversation.
+fn known(cache: &Cache, restored: &Restored) -> BTreeMap<String, Value> {
+    let closed = cache.closed_after(None, usize::MAX).map(Result::unwrap);
+    let closed = closed.map(|(id, head)| (id, serde_json::from_slice(&head).unwrap()));
+    let slots = restored.slots.iter();
+    let slots = slots.map(|slot| (slot.c.id.to_string(), serde_json::from_slice(&slot.to_head()).unwrap()));
+    closed.chain(slots).collect()
+}
+
+/// A start from the cache reads what one from the log alone reads.
+pub fn check_starts_agree(reader: &Reader, opened: &Opened) {
+    let (empty, whole) = Machine::restored_from_the_log(reader);
+    let restored = &opened.restored;
+    assert_eq!(known(&opened.cache, restored), known(&empty, &whole), "what a start knows");
+    assert_eq!(restored.config.config, whole.config.config);
+    assert_eq!(restored.config.frames, whole.config.frames);
+    assert_eq!(restored.config.file, whole.config.file);
+    let ids = |restored: &Restored| -> BTreeMap<u64, _> {
+        restored.config.ids.iter().map(|(key, decided)| (*key, (decided.digest, decided.events.clone()))).collect()
+    };
+    assert_eq!(ids(restored), ids(&whole));
+    let ends = |restored: &Restored| (restored.next_seq, restored.last_at, restored.durable_frame);
+    assert_eq!(ends(restored), ends(&whole));
+}
+
+/// No event is sent again.
+pub fn check_nothing_is_sent_again(sent: &[Sent]) {
+    let again = sent.iter().find(|sent| matches!(sent, Sent::Event { .. } | Sent::Copy { .. }));
+    assert!(again.is_none(), "published again after a stop: {again:?}");
+}
