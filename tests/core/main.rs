@@ -7,6 +7,8 @@ mod leaving;
 mod pages;
 mod past;
 mod queue;
+#[path = "../common/random.rs"]
+mod random;
 mod restarts;
 mod say;
 mod site;

@@ -1,6 +1,6 @@
 //! A random walk over everything: commands of all roles, delays, lost power, restarts, time that jumps.
 //!
-//! `SWITCHBOARD_TEST_STEPS` and `SWITCHBOARD_TEST_SEED` choose how far and which way.
+//! [`super::random`] says how it is steered from outside.
 
 use serde_json::{Value, json};
 use switchboard::domain::By;
@@ -8,6 +8,7 @@ use switchboard::log::Log;
 use switchboard::switchboard::audit::Audit;
 use switchboard::switchboard::port::{Ask, ListAsk, Moment, PastAsk, Span};
 
+use super::random;
 use super::restarts::check_starts_agree;
 use super::say::*;
 use super::site::{Cached, Site};
@@ -15,48 +16,38 @@ use super::usual;
 use super::witness::Witness;
 
 const STEPS: u64 = 6000;
-const SEEDS: u64 = 2;
+const RUNS: u64 = 2;
 
-/// Random numbers that are the same for the same seed (splitmix64).
+/// Random numbers, and how far the walk has come.
 struct Dice {
-    state: u64,
+    numbers: random::Dice,
     /// Conversations that stay closed give way to new ones now and then.
     era: u64,
 }
 
 impl Dice {
     fn below(&mut self, end: u64) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % end
+        self.numbers.below(end)
     }
 
     fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
+        self.numbers.one_in(n)
     }
 
     fn pick<T: Clone>(&mut self, all: &[T]) -> T {
-        all[self.below(all.len() as u64) as usize].clone()
+        self.numbers.pick(all)
     }
 }
 
 #[test]
 fn whatever_happens_the_log_is_what_is_served_and_nothing_is_shown_that_it_does_not_hold() {
-    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse().expect("a number"));
-    let steps = number("SWITCHBOARD_TEST_STEPS").unwrap_or(STEPS);
-    let seeds = match number("SWITCHBOARD_TEST_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 1..SEEDS + 1,
-    };
-    for seed in seeds {
-        walk(seed, steps);
+    for seed in random::seeds(1, RUNS) {
+        walk(seed, random::steps(STEPS));
     }
 }
 
 fn walk(seed: u64, steps: u64) {
-    let mut dice = Dice { state: seed, era: 0 };
+    let mut dice = Dice { numbers: random::Dice::new(seed), era: 0 };
     let mut site = Site::new(&usual());
     let mut witness = Witness::default();
     for at in 0..steps {

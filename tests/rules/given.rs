@@ -166,11 +166,6 @@ impl Given {
         self.when(by, command).applied()
     }
 
-    /// Something fell due before.
-    pub fn after_due(self, due: Due) -> Given {
-        self.when_due(due).applied()
-    }
-
     /// What happened before, said as events.
     pub fn events<const N: usize>(mut self, by: &By, events: [Event; N]) -> Given {
         events.iter().for_each(|event| self.write_down(by, event));

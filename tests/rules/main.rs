@@ -16,8 +16,9 @@ mod offers;
 mod operators;
 mod order_of_refusals;
 mod passing;
+#[path = "../common/random.rs"]
+mod random;
 mod removal;
-mod small_worlds;
 mod starting;
 mod telling;
 mod timers;

@@ -1,7 +1,6 @@
 //! A random walk over the rules: whatever is asked, in whatever order, the invariants hold after every event.
 //!
-//! The seed is printed when a walk fails: `SWITCHBOARD_WALK_SEED` takes it again,
-//! `SWITCHBOARD_WALK_STEPS` says how far to go.
+//! The seed is printed when a walk fails; [`super::random`] says how it is taken again.
 
 use serde_json::json;
 use switchboard::domain::command::Due;
@@ -11,6 +10,7 @@ use switchboard::domain::timers::{Activity, next_due};
 use switchboard::domain::{By, Command, Conversation, Time, invariants};
 
 use super::given::*;
+use super::random::{self, Dice};
 use super::say::*;
 
 const STEPS: u64 = 60_000;
@@ -20,41 +20,18 @@ const CHANNELS: [&str; 5] = ["web", "thread", "mail", "silent", "web"];
 
 #[test]
 fn the_invariants_hold_after_every_event_of_a_random_walk() {
-    let steps = from_environment("SWITCHBOARD_WALK_STEPS").unwrap_or(STEPS);
-    let seed = from_environment("SWITCHBOARD_WALK_SEED").unwrap_or(20_260_131);
-    let walked = std::panic::catch_unwind(|| Walk::new(seed).run(steps));
-    match walked {
-        Ok(seen) => seen.check(steps),
-        Err(panic) => {
-            eprintln!("the walk failed: repeat it with SWITCHBOARD_WALK_SEED={seed} SWITCHBOARD_WALK_STEPS={steps}");
-            std::panic::resume_unwind(panic)
+    let steps = random::steps(STEPS);
+    for seed in random::seeds(20_260_131, 1) {
+        let walked = std::panic::catch_unwind(|| Walk::new(seed).run(steps));
+        match walked {
+            Ok(seen) => seen.check(steps),
+            Err(panic) => {
+                eprintln!(
+                    "the walk failed: repeat it with SWITCHBOARD_TEST_SEED={seed} SWITCHBOARD_TEST_STEPS={steps}"
+                );
+                std::panic::resume_unwind(panic)
+            }
         }
-    }
-}
-
-fn from_environment(name: &str) -> Option<u64> {
-    std::env::var(name)
-        .ok()
-        .map(|text| text.parse().unwrap_or_else(|_| panic!("{name}: expected a number, got {text}")))
-}
-
-/// Random numbers that a seed repeats.
-struct SplitMix64(u64);
-
-impl SplitMix64 {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
-
-    fn pick<T: Copy>(&mut self, items: &[T]) -> T {
-        items[self.below(items.len() as u64) as usize]
     }
 }
 
@@ -78,7 +55,7 @@ impl Seen {
 }
 
 struct Walk {
-    random: SplitMix64,
+    random: Dice,
     stories: Vec<Given>,
     seen: Seen,
 }
@@ -86,7 +63,7 @@ struct Walk {
 impl Walk {
     fn new(seed: u64) -> Walk {
         let stories = (0..CONVERSATIONS).map(|_| given(CENTRE)).collect();
-        Walk { random: SplitMix64(seed), stories, seen: Seen::default() }
+        Walk { random: Dice::new(seed), stories, seen: Seen::default() }
     }
 
     fn run(mut self, steps: u64) -> Seen {
@@ -258,7 +235,7 @@ fn check_decision(before: Option<&Conversation>, after: Option<&Conversation>) {
 #[test]
 fn a_seed_repeats_a_walk() {
     let numbers = |seed| {
-        let mut random = SplitMix64(seed);
+        let mut random = Dice::new(seed);
         [random.next(), random.next(), random.next()]
     };
     assert_eq!(numbers(1), numbers(1));
