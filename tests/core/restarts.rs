@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use switchboard::domain::Time;
+use switchboard::domain::command::IntegrationCommand;
 use switchboard::domain::metadata::Metadata;
+use switchboard::domain::{Command, Time};
 use switchboard::log::Log;
 use switchboard::switchboard::core::Restored;
 
@@ -303,4 +304,16 @@ fn a_reopened_conversation_keeps_the_last_message_it_knew() {
     assert_eq!((&state["session"], &state["last_message_id"]), (&json!(1), &json!("m1")));
     let mut site = site.restart(Cached::Nothing);
     assert_eq!(site.state("c1"), state);
+}
+
+#[test]
+fn a_reopened_conversation_keeps_the_message_under_which_it_was_ended() {
+    let reopening = channel("reopening");
+    let mut site = Site::new(&usual());
+    site.ask(message("c1").by(reopening.clone()));
+    let mut ended = finish(bot(), "c1");
+    ended.command = Command::Integration(IntegrationCommand::End { last_message_id: Some("m1".into()), reason: None });
+    site.ask(ended);
+    let state = site.ask(message("c1").by(reopening))["conversation"].clone();
+    assert_eq!((&state["status"], &state["last_message_id"]), (&json!("open"), &json!("m1")));
 }

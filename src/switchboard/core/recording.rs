@@ -50,6 +50,8 @@ impl Core {
             evolve(c, event, &stamp);
             writer.event(event, c, config.settings(channel), cause);
         }
+        // A command that closes tells of a message too, and a reopening goes on from there.
+        slot.last_message_id.clone_from(&live.last_message_id);
         let (line, personal, recorded) = writer.finish();
         if let (true, Some(closed_at)) = (c.session != session, closed_at) {
             slot.ids.session_began(session, closed_at, cause.at);
