@@ -9,6 +9,7 @@ mod affordances;
 mod closing_and_after;
 mod configuration;
 mod ending;
+mod faults;
 mod held_to;
 mod metadata;
 mod names;
