@@ -20,8 +20,7 @@ mod disk;
 mod history;
 mod judge;
 mod log;
-#[allow(dead_code, missing_docs, reason = "written for the small worlds, which are gone through whole")]
-#[path = "../rules/small_worlds/model.rs"]
+#[allow(dead_code, missing_docs, reason = "not all of what it can tell is needed here")]
 mod model;
 mod nemesis;
 mod order;

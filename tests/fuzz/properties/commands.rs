@@ -6,15 +6,15 @@
 mod asking;
 mod watching;
 
-use std::collections::VecDeque;
-use std::sync::{Arc, OnceLock};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use serde_json::{Value, json};
-use switchboard::domain::{ConversationId, Time};
+use switchboard::domain::{ConversationId, Text, Time};
 use switchboard::log::cache::Part;
-use switchboard::log::{Cache, Directory, Log, MemoryLog, Outcome, SimulatedDisk};
+use switchboard::log::{Cache, Directory, Log, MemoryLog, Outcome, Place, SimulatedDisk};
 use switchboard::switchboard::Gauges;
-use switchboard::switchboard::core::{self, Core};
+use switchboard::switchboard::core::{self, Core, Save, Saved};
 use switchboard::switchboard::fingerprint::Secret;
 use switchboard::switchboard::group::{Group, Written};
 use switchboard::switchboard::past::{Archive, ReadOutcome, read};
@@ -53,6 +53,8 @@ struct Site {
     flying: VecDeque<Group>,
     heard: VecDeque<Written>,
     reads: VecDeque<ReadJob>,
+    kept: Kept,
+    keeping: Option<Save>,
     watch: Watch,
 }
 
@@ -60,8 +62,8 @@ impl Site {
     fn open(disk: SimulatedDisk, now: Time, watch: Watch) -> Site {
         let log = MemoryLog::open(&disk, LOG_ID).expect("the log opens");
         let restored = restore(&log.reader(), no_cache(), None, |_| {}).expect("the log can be read");
-        let gauges = Arc::new(Gauges::default());
-        let core = Core::new(Secret([3; 32]), Box::new(Nothing), gauges, WAITING_MAX, restored);
+        let (gauges, kept) = (Arc::new(Gauges::default()), Kept::default());
+        let core = Core::new(Secret([3; 32]), Box::new(kept.clone()), gauges, WAITING_MAX, restored);
         let mut site = Site {
             core,
             disk,
@@ -70,6 +72,8 @@ impl Site {
             flying: VecDeque::new(),
             heard: VecDeque::new(),
             reads: VecDeque::new(),
+            kept,
+            keeping: None,
             watch,
         };
         site.watch.read_log(&site.log.reader());
@@ -82,7 +86,7 @@ impl Site {
             0..10 => self.ask(script),
             10 => self.core.step(self.now),
             11 => drop(self.take()),
-            12 => drop(self.write() || self.hear() || self.read()),
+            12 => drop(self.write() || self.hear() || self.read() || self.keep()),
             13..15 => self.run(),
             15 | 16 => self.now = Time(self.now.0 + script.pick(&[1, 900, 61_000, 660_000, 3_700_000, 90_000_000])),
             17 => self.now = Time(self.now.0 - script.pick(&[1, 5000])),
@@ -112,7 +116,7 @@ impl Site {
         for _ in 0..10_000 {
             self.core.step(self.now);
             let mut has_moved = self.take();
-            while self.write() || self.hear() || self.read() {
+            while self.write() || self.hear() || self.read() || self.keep() {
                 has_moved = true;
             }
             if !has_moved && !self.core.has_work() {
@@ -160,6 +164,21 @@ impl Site {
         true
     }
 
+    /// States are handed over to be kept, or are kept.
+    fn keep(&mut self) -> bool {
+        match self.keeping.take() {
+            Some(save) => {
+                self.kept.take(save);
+                self.core.saved(Saved, self.now);
+                true
+            }
+            None => {
+                self.keeping = self.core.take_save();
+                self.keeping.is_some()
+            }
+        }
+    }
+
     fn read(&mut self) -> bool {
         let Some(job) = self.reads.pop_front() else { return false };
         let archive = Archive { reader: self.log.reader(), cache: Some(no_cache().clone()), key: [7; 32] };
@@ -172,16 +191,41 @@ impl Site {
     }
 }
 
-/// Nothing leaves memory here, so nothing is found elsewhere.
-struct Nothing;
+/// Closed conversations that have left memory; a restart finds none, and reads the log.
+#[derive(Clone, Default)]
+struct Kept(Arc<Mutex<Shelves>>);
 
-impl core::Archive for Nothing {
-    fn head(&self, _: &ConversationId) -> Result<Option<Vec<u8>>, String> {
-        Ok(None)
+#[derive(Default)]
+struct Shelves {
+    heads: HashMap<Text, Vec<u8>>,
+    parts: HashMap<(Text, u8, u64), Vec<u8>>,
+}
+
+impl Kept {
+    fn take(&self, save: Save) {
+        let mut shelves = self.0.lock().expect("nobody panics while it is held");
+        for (id, part, number, bytes) in save.parts {
+            shelves.parts.insert((id, part as u8, number), bytes);
+        }
+        let heads = &mut shelves.heads;
+        for (id, place, head) in save.states {
+            match place {
+                Place::Closed => drop(heads.insert(id, head)),
+                Place::Open => drop(heads.remove(&id)),
+            }
+        }
+    }
+}
+
+impl core::Archive for Kept {
+    fn head(&self, id: &ConversationId) -> Result<Option<Vec<u8>>, String> {
+        Ok(self.0.lock().expect("nobody panics while it is held").heads.get(id.as_str()).cloned())
     }
 
-    fn part(&self, id: &ConversationId, _: Part, _: u64) -> Result<Vec<u8>, String> {
-        Err(format!("nothing is kept of {id}"))
+    fn part(&self, id: &ConversationId, part: Part, number: u64) -> Result<Vec<u8>, String> {
+        let found =
+            self.0.lock().expect("nobody panics while it is held").parts.get(&(id.text(), part as u8, number)).cloned();
+        found.ok_or_else(|| format!("{part:?} {number} of {id} is not kept"))
     }
 }
 
