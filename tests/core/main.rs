@@ -3,6 +3,7 @@
 mod command_ids;
 mod configuration;
 mod heavy;
+mod kept;
 mod leaving;
 mod pages;
 mod past;

@@ -1,0 +1,122 @@
+//! What is kept across moments that nothing else looks at: a round of keeping, a stop, a new session, a pass.
+
+use serde_json::json;
+use switchboard::switchboard::port::Ask;
+
+use super::say::*;
+use super::site::{Cached, Left, Site};
+use super::usual;
+
+#[test]
+fn what_changed_while_it_was_being_kept_stays_in_memory() {
+    let mut site = Site::new(&usual());
+    site.ask(start("t1").by(channel("thread")));
+    site.ask(overrule_end("t1"));
+    site.later(3 * SECOND).run();
+    assert!(site.begin_keeping(), "the first session is on its way to the cache");
+    site.ask(start("t1").by(channel("thread")));
+    site.ask(overrule_end("t1"));
+    assert!(site.end_keeping());
+    assert_eq!(site.state("t1")["session"], 2);
+    site.keep_everything();
+    assert_eq!(site.state("t1")["session"], 2);
+}
+
+#[test]
+fn nothing_falls_due_once_the_service_stops() {
+    let mut site = Site::new(&usual());
+    site.ask(start("c1"));
+    site.core.stop();
+    site.later(DAY).run();
+    assert_eq!(site.kinds("c1"), ["conversation.started", "control.assigned"]);
+    assert_eq!(site.core.next_look(), None);
+}
+
+#[test]
+fn a_new_session_does_not_remember_the_last_message_of_the_one_before() {
+    let mut site = Site::new(&usual());
+    let thread = channel("thread");
+    site.ask(message("t1").by(thread.clone()).message_id("m1"));
+    site.ask(overrule_end("t1"));
+    assert_eq!(site.state("t1")["last_message_id"], "m1");
+    site.ask(start("t1").by(thread));
+    assert!(site.state("t1")["last_message_id"].is_null());
+}
+
+#[test]
+fn a_pass_is_no_activity_of_the_end_user() {
+    let mut site = Site::new(&usual());
+    site.ask(start("c1"));
+    let before = site.state("c1")["last_activity_at"].clone();
+    site.later(MINUTE);
+    site.ask(pass(bot(), "c1", "agents"));
+    assert_eq!(site.state("c1")["last_activity_at"], before);
+}
+
+#[test]
+fn a_timer_stays_though_thousands_were_put_off_and_dropped() {
+    let mut site = Site::new(&usual());
+    site.ask(start("c1"));
+    for n in 0..4200 {
+        // Each offer expires a moment sooner than the one before, so each has a look of its own.
+        site.send(offer(bot(), "c1", "agents", Some(9 * MINUTE - n)));
+        site.send(withdraw(bot(), "c1"));
+        if n % 500 == 0 {
+            site.run();
+        }
+    }
+    site.run();
+    site.keep_everything();
+    site.later(11 * MINUTE).run();
+    assert_eq!(site.state("c1")["status"], "closed");
+}
+
+#[test]
+fn a_stop_answers_that_it_is_stopping() {
+    let mut site = Site::new(&usual());
+    site.ask(start("c1"));
+    site.core.stop();
+    let answer = site.question(anybody(), Ask::State { id: conversation("c1") });
+    assert_eq!(answer["error"]["code"], "busy");
+}
+
+#[test]
+fn a_note_of_activity_is_a_moment_that_time_does_not_go_back_behind() {
+    let mut site = Site::new(&usual());
+    site.ask(start("c1"));
+    site.later(2 * MINUTE);
+    assert_eq!(site.ask(message("c1"))["events"], json!([]), "it is noted, and no event");
+    site.now.0 -= 30 * SECOND;
+    assert_eq!(site.ask(pass(bot(), "c1", "agents"))["outcome"], "applied");
+}
+
+#[test]
+fn another_end_user_is_noted_at_once() {
+    let mut site = Site::new(&usual());
+    site.ask(start("c1").user("u1"));
+    site.ask(message("c1").user("u2"));
+    let mut site = site.restart(Cached::Nothing);
+    assert_eq!(site.state("c1")["user"], "u2");
+}
+
+#[test]
+fn a_refusal_tells_nothing_of_a_conversation_to_whom_it_is_none_of_their_business() {
+    let mut site = Site::new(&usual());
+    site.ask(start("c1"));
+    for (by, code) in [(channel("mail"), "wrong_channel"), (integration("nobody"), "unknown_integration")] {
+        let call = if code == "wrong_channel" { message("c1").by(by) } else { pass(by, "c1", "agents") };
+        let error = site.ask(call)["error"].clone();
+        assert_eq!(error["code"], code);
+        assert!(error["conversation"].is_null(), "{error}");
+    }
+}
+
+#[test]
+fn whoever_is_concerned_does_not_stand_by() {
+    let mut site = Site::new(&usual());
+    site.ask(start("c1"));
+    site.left.clear();
+    site.ask(pass(bot(), "c1", "listener"));
+    let Left::Events { inbox, standby, .. } = &site.left[0] else { panic!("expected events, got {:?}", site.left[0]) };
+    assert!(inbox.contains(&name("listener")) && !standby.contains(&name("listener")));
+}
