@@ -120,3 +120,33 @@ fn whoever_is_concerned_does_not_stand_by() {
     let Left::Events { inbox, standby, .. } = &site.left[0] else { panic!("expected events, got {:?}", site.left[0]) };
     assert!(inbox.contains(&name("listener")) && !standby.contains(&name("listener")));
 }
+
+#[test]
+fn an_id_of_a_session_long_over_is_free_again_however_many_there_were() {
+    let mut site = Site::new(&usual());
+    let begin = || start("t1").by(channel("thread"));
+    site.ask(begin().command_id("s1"));
+    for n in 0..15 {
+        site.ask(pass(bot(), "t1", "agents").command_id(&format!("there{n}")));
+        site.ask(pass(agents(), "t1", "bot").command_id(&format!("back{n}")));
+    }
+    let again = site.ask(pass(bot(), "t1", "agents").command_id("there0"));
+    assert_eq!(again["replayed"], true);
+    site.ask(overrule_end("t1"));
+    site.later(2 * DAY);
+    site.ask(begin().command_id("s2"));
+    let afresh = site.ask(pass(bot(), "t1", "agents").command_id("there0"));
+    assert_eq!((&afresh["outcome"], &afresh["replayed"]), (&json!("applied"), &json!(null)), "{afresh}");
+}
+
+#[test]
+fn who_stands_by_may_see_every_conversation_and_who_is_not_concerned_none() {
+    let mut site = Site::new(&usual());
+    site.ask(start("c1"));
+    let state = |by| (by, Ask::State { id: conversation("c1") });
+    let (by, ask) = state(integration("listener"));
+    assert_eq!(site.question(by, ask)["conversation"]["id"], "c1");
+    let (by, ask) = state(integration("survey"));
+    let answer = site.question(by, ask);
+    assert!(answer["error"]["code"] == "not_allowed" && answer["error"]["conversation"].is_null(), "{answer}");
+}
