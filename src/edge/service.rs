@@ -95,9 +95,8 @@ async fn serve_on(
 ) -> Ended {
     warn_of_small_payloads(&connection.client);
     tokio::select! {
-        caught_up = catch_up(service, connection, turns) => match caught_up {
-            None => return Ended::Lost,
-            Some(()) => {}
+        caught_up = catch_up(service, connection, turns) => if caught_up.is_none() {
+            return Ended::Lost;
         },
         () = asked(stop) => return Ended::Asked,
     }
@@ -223,12 +222,13 @@ impl Service {
     fn is_heard(&self, client: &Client) {
         self.readiness.set(Reason::NotConnected, false);
         let is_start = self.readiness.set(Reason::Starting, false);
-        self.handle.ready(self.readiness.is_ready());
         if is_start {
             // Nothing waits for it: where it may not ask, its question stays open for a while.
             tokio::spawn(covering::warn_of_streams(client.clone(), self.options.prefix.clone()));
+            // Timers count from the moment that the switchboard hears of it, which is not to be before this is said.
             tracing::info!(prefix = %self.options.prefix, "ready");
         }
+        self.handle.ready(self.readiness.is_ready());
     }
 
     fn is_cut_off(&self) {
