@@ -160,7 +160,7 @@ impl Process {
     }
 
     pub fn archive(&self) -> Archive {
-        Archive { reader: self.log.reader(), cache: Some(self.cache.clone()) }
+        Archive { reader: self.log.reader(), cache: Some(self.cache.clone()), key: [7; 32] }
     }
 
     /// The owner hears one input.

@@ -141,6 +141,8 @@ fn setup(dice: &mut Dice) -> Setup {
         limits = Limits {
             group_decisions_max: dice.pick(&[1, 2, 5, 1024]),
             group_effects_max: dice.pick(&[2, 5, 8192]),
+            group_bytes_max: dice.pick(&[1, 4096, 8 << 20]),
+            parked_max: dice.pick(&[1, 3, 1024]),
             timers_max: dice.pick(&[1, 2, 512]),
             round_conversations_max: dice.pick(&[1, 2, 1024]),
             looks_spare: dice.pick(&[0, 3, 4096]),
