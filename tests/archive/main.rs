@@ -7,6 +7,7 @@ mod say;
 #[allow(dead_code)]
 mod schemas;
 
+mod another_copy;
 mod bits;
 mod damage;
 mod erasing;

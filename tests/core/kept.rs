@@ -10,6 +10,7 @@ use super::usual;
 #[test]
 fn what_changed_while_it_was_being_kept_stays_in_memory() {
     let mut site = Site::new(&usual());
+    site.keep_everything();
     site.ask(start("t1").by(channel("thread")));
     site.ask(overrule_end("t1"));
     site.later(3 * SECOND).run();
@@ -135,6 +136,8 @@ fn an_id_of_a_session_long_over_is_free_again_however_many_there_were() {
     site.ask(overrule_end("t1"));
     site.later(2 * DAY);
     site.ask(begin().command_id("s2"));
+    site.ask(pass(bot(), "t1", "agents").command_id("there again"));
+    site.ask(pass(agents(), "t1", "bot").command_id("back again"));
     let afresh = site.ask(pass(bot(), "t1", "agents").command_id("there0"));
     assert_eq!((&afresh["outcome"], &afresh["replayed"]), (&json!("applied"), &json!(null)), "{afresh}");
 }
