@@ -78,6 +78,7 @@ impl Watch {
                 let sent = json(&out);
                 let c = &self.folded[&relay.conversation];
                 assert!(sent["data"]["epoch"].as_u64().expect("an epoch") <= c.epoch, "I6: {sent}");
+                assert!(!relay.standby.contains(&relay.to), "{} gets the message twice", relay.to);
             }
             Effect::Answer(answer) => self.hear_answer(&answer),
             Effect::Rejection(rejection) => drop(json(&rejection.body)),
