@@ -25,6 +25,11 @@ const ROUNDS_MAX: usize = 1000;
 impl Check<'_> {
     pub(super) fn bench(&mut self, arguments: &BenchArguments) -> Option<BenchOptions> {
         let access = self.access(&arguments.nats, None);
+        // What stands in the environment is the service's: a load is put only on what is named here and now.
+        let (is_server_named, is_data_named) = (self.is_written("nats"), self.is_written("data"));
+        if self.is_written("prefix") {
+            self.fault("--prefix: bench has a prefix of its own for each run: leave it out");
+        }
         let mut in_flight = self.values("--in-flight", &arguments.in_flight, conversations);
         let rates = self.values("--rate", &arguments.rate, rate);
         if in_flight.is_empty() && rates.is_empty() {
@@ -37,9 +42,9 @@ impl Check<'_> {
         let events = self.value("--events", &arguments.events, events).unwrap_or_default();
         let format = self.value("--format", &arguments.format, values::text_or_json).unwrap_or_default();
         Some(BenchOptions {
-            access: arguments.nats.nats.is_some().then_some(access).flatten(),
+            access: is_server_named.then_some(access).flatten(),
             nats_server: arguments.nats_server.clone().unwrap_or_else(|| "nats-server".into()),
-            data: arguments.data.clone().filter(|path| !path.as_os_str().is_empty()),
+            data: arguments.data.clone().filter(|path| is_data_named && !path.as_os_str().is_empty()),
             in_flight,
             rates,
             conversations: open.unwrap_or(CONVERSATIONS_DEFAULT),

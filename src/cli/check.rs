@@ -348,14 +348,14 @@ impl Check<'_> {
     }
 
     /// The same fault is told once, however many options rest on what is wrong.
-    fn fault(&mut self, text: &str) {
+    pub(super) fn fault(&mut self, text: &str) {
         if !self.faults.iter().any(|fault| fault == text) {
             self.faults.push(text.to_owned());
         }
     }
 
     /// Whether it stands on the command line, and not in the environment alone.
-    fn is_written(&self, id: &str) -> bool {
+    pub(super) fn is_written(&self, id: &str) -> bool {
         self.matches.value_source(id) == Some(ValueSource::CommandLine)
     }
 

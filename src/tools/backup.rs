@@ -147,12 +147,13 @@ impl<'a> Pieces<'a> {
     fn next(&mut self) -> Result<bytes::Bytes, Failure> {
         let began = Instant::now();
         loop {
-            let failure = match self.ask() {
+            let (failure, is_busy) = match self.ask() {
                 Ok(body) => return Ok(body),
                 Err(Again::Never(failure)) => return Err(failure),
-                Err(Again::Later(failure)) => failure,
+                Err(Again::Later(failure, is_busy)) => (failure, is_busy),
             };
-            if self.after.is_none() || began.elapsed() >= self.service.patience {
+            let is_nobody_there = self.after.is_none() && !is_busy;
+            if is_nobody_there || began.elapsed() >= self.service.patience {
                 return Err(failure);
             }
             std::thread::sleep(AGAIN_WAIT);
@@ -170,7 +171,7 @@ impl<'a> Pieces<'a> {
             Ok(answer) if !answer.is_refusal => Ok(answer.body),
             Ok(answer) => Err(match refusal(&answer.body) {
                 SourceError::Refused { code, message } if code == "busy" => {
-                    Again::Later(SourceError::Refused { code, message }.into())
+                    Again::Later(SourceError::Refused { code, message }.into(), true)
                 }
                 SourceError::Refused { code, .. } if code == "log_failed" => Again::Never(Failure::Found(
                     "the service cannot read its log further: stop it, and look with switchboard verify --data DIR"
@@ -179,14 +180,15 @@ impl<'a> Pieces<'a> {
                 refused => Again::Never(refused.into()),
             }),
             Err(error @ (NatsError::Denied(_) | NatsError::Login(..))) => Err(Again::Never(error.into())),
-            Err(error) => Err(Again::Later(error.into())),
+            Err(error) => Err(Again::Later(error.into(), false)),
         }
     }
 }
 
 /// Whether to ask once more.
 enum Again {
-    Later(Failure),
+    /// And whether somebody is there who has no room now.
+    Later(Failure, bool),
     Never(Failure),
 }
 

@@ -173,7 +173,8 @@ impl Lines<'_> {
         bounded.read_until(b'\n', &mut self.line).map_err(|e| Failure::text(format!("cannot read the export: {e}")))?;
         match self.line.strip_suffix(b"\n") {
             Some(line) => self.importer.take(line).map(Some).map_err(|bad| refused(&bad)),
-            None if self.may_be_cut && self.importer.has_begun() => Ok(None),
+            // A line beyond every bound is no cut one.
+            None if self.may_be_cut && self.importer.has_begun() && self.line.len() < EXPORT_LINE_BYTES_MAX => Ok(None),
             None if self.line.is_empty() => self.importer.finish().map(|()| None).map_err(|bad| refused(&bad)),
             None => Err(refused(&self.importer.cut(&self.line))),
         }

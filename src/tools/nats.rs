@@ -23,6 +23,9 @@ pub const ANSWER_WAIT: Duration = Duration::from_secs(30);
 /// How long the server may take to confirm what was published.
 const FLUSH_WAIT: Duration = Duration::from_secs(10);
 
+/// How long after the fence a complaint about what was published before it may take to be heard.
+const COMPLAINT_WAIT: Duration = Duration::from_millis(20);
+
 /// Header that marks an answer as an error.
 const ERROR_CODE: &str = "Nats-Service-Error-Code";
 
@@ -215,8 +218,12 @@ impl Connection {
     }
 
     /// Whether anybody answers on that subject, prefix and all; who only listens there does not.
-    pub fn is_answered(&mut self, subject: &str, wait: Duration) -> bool {
-        self.ask_at(subject.to_owned(), HeaderMap::new(), Vec::new(), wait).is_ok()
+    pub fn is_answered(&mut self, subject: &str, wait: Duration) -> Result<bool, NatsError> {
+        match self.ask_at(subject.to_owned(), HeaderMap::new(), Vec::new(), wait) {
+            Ok(_) => Ok(true),
+            Err(NatsError::NobodyListens { .. } | NatsError::NoAnswer { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn ask_at(
@@ -289,7 +296,11 @@ impl Connection {
                     false => Err(NatsError::Denied(complaint)),
                 },
                 Some(_) = back.next() => match client.statistics().connects.load(Relaxed) {
-                    1 => Ok(()),
+                    // A complaint about what came before it is handed on by a task of its own, which may be behind.
+                    1 => match tokio::time::timeout(COMPLAINT_WAIT, complaints.recv()).await {
+                        Ok(Some(complaint)) if !complaint.contains(inbox.as_str()) => Err(NatsError::Denied(complaint)),
+                        _ => Ok(()),
+                    },
                     // It came back on another connection than what was sent before it.
                     _ => Err(NatsError::Lost),
                 },

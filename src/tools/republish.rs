@@ -49,7 +49,7 @@ impl Publisher {
     /// Refuses a prefix that somebody serves: what was recorded long ago would pass for news there.
     pub fn open(access: &Access, prefix: &str) -> Result<Publisher, Failure> {
         let mut connection = Connection::open(access)?;
-        if connection.is_answered(&format!("{prefix}.query.config"), PROBE_WAIT) {
+        if connection.is_answered(&format!("{prefix}.query.config"), PROBE_WAIT)? {
             let text = format!("a switchboard serves prefix {prefix}: choose another for --publish");
             return Err(Failure::Usage(vec![text]));
         }

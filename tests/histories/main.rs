@@ -86,6 +86,7 @@ async fn live_through(is_jetstream: bool) {
         log.iter().flat_map(Decision::numbered).map(|(seq, event)| (seq, event.digest)).collect();
     // A timer may have had a word since.
     assert!(exported.starts_with(&served), "query.log gives {} events, the export {}", served.len(), exported.len());
+    assert!(kept.len() >= served.len(), "the stream holds {} events, query.log {}", kept.len(), served.len());
     assert!(exported.starts_with(&kept), "the stream holds {} events, the log {}", kept.len(), exported.len());
     let (operations, heard) = (clients.operations(), clients.wire().heard());
     keep(&operations, &log, &heard);

@@ -13,8 +13,11 @@ use crate::log::store::{Store, careful, sync_path};
 /// The key under which a database says how far it has come.
 const THROUGH: &str = "through";
 
+/// A key and a value.
+pub(super) type Pair = (Vec<u8>, Vec<u8>);
+
 /// A row of the cache: an id and a value.
-pub(super) type Row = Result<(Vec<u8>, Vec<u8>), String>;
+pub(super) type Row = Result<Pair, String>;
 
 /// Where a cache may stand, whether or not there is one.
 pub(super) trait Medium: Send + Sync {
@@ -45,7 +48,7 @@ pub(super) trait Shelves: Send + Sync {
     fn after(&self, place: Place, id: Option<&str>) -> Box<dyn Iterator<Item = Row> + Send>;
     fn insert_part(&self, key: Vec<u8>, value: Vec<u8>) -> Result<(), String>;
     /// The last part between two keys, both included, and its key.
-    fn last_part(&self, first: &[u8], last: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, String>;
+    fn last_part(&self, first: &[u8], last: &[u8]) -> Result<Option<Pair>, String>;
     fn through(&self) -> Result<Option<Vec<u8>>, String>;
     fn set_through(&self, value: Vec<u8>) -> Result<(), String>;
     /// Hands everything to the system: it survives a kill, not a power cut, and precedes what comes later.
@@ -149,7 +152,7 @@ impl Shelves for Database {
         careful(|| self.parts.insert(key, value)).map(drop)
     }
 
-    fn last_part(&self, first: &[u8], last: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, String> {
+    fn last_part(&self, first: &[u8], last: &[u8]) -> Result<Option<Pair>, String> {
         let found = careful(|| self.parts.range(first..=last).next_back().transpose())?;
         Ok(found.map(|(key, value)| (key.to_vec(), value.to_vec())))
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Place;
-use super::medium::{Medium, Row, Shelves};
+use super::medium::{Medium, Pair, Row, Shelves};
 use crate::log::error::LogError;
 
 type Values = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -242,7 +242,7 @@ impl Shelves for Open {
         self.write(part_key(&key), Some(value))
     }
 
-    fn last_part(&self, first: &[u8], last: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, String> {
+    fn last_part(&self, first: &[u8], last: &[u8]) -> Result<Option<Pair>, String> {
         let state = self.medium.state();
         let found = state.values.range(part_key(first)..=part_key(last)).next_back();
         Ok(found.map(|(key, value)| (key[1..].to_vec(), value.clone())))

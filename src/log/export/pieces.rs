@@ -75,9 +75,11 @@ impl Place {
         (place.to_string() == text).then_some(place)
     }
 
-    fn after(self, part: &Part) -> Place {
-        let (entries, redacted) = (self.entries + part.entries, self.redacted + part.redacted);
-        Place { frame: self.frame + 1, skip: 0, entries, redacted, through: self.through }
+    fn after(self, part: &Part) -> Result<Place, NoPiece> {
+        // Whoever asks may have made the numbers up.
+        let sum = |one: u64, other: u64| one.checked_add(other).ok_or(NoPiece::Astray);
+        let (entries, redacted) = (sum(self.entries, part.entries)?, sum(self.redacted, part.redacted)?);
+        Ok(Place { frame: sum(self.frame, 1)?, skip: 0, entries, redacted, through: self.through })
     }
 }
 
@@ -107,7 +109,7 @@ pub fn piece(reader: &Reader, key: &[u8; 32], start: Place, bytes_max: usize) ->
         if place.frame > place.through {
             return Ok(Piece { text, next: None, through_seq });
         }
-        place = place.after(&part);
+        place = place.after(&part)?;
     }
     Ok(Piece { text, next: Some(place), through_seq })
 }

@@ -13,7 +13,6 @@ use super::load::{Command, Target};
 const EXPECTED_LAST: &str = "Nats-Expected-Last-Subject-Sequence";
 /// What the stream may take: old entries give way, as they are not looked at.
 const STREAM_BYTES_MAX: u64 = 1 << 30;
-const STREAM: &str = "SWITCHBOARD_BENCH";
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
 
 /// A stream that is appended to.
@@ -33,14 +32,15 @@ impl Appends {
     /// Makes the stream; `entry_bytes` are appended at a time.
     pub async fn make(
         client: &Client,
+        run: &str,
         conversations: usize,
         entry_bytes: usize,
         server: u32,
     ) -> Result<Appends, String> {
-        let prefix = "bench-appends".to_owned();
-        let stream = json!({"name": STREAM, "subjects": [format!("{prefix}.*")], "storage": "file", "retention": "limits",
+        let (prefix, name) = (format!("bench-appends-{run}"), stream(run));
+        let stream = json!({"name": name, "subjects": [format!("{prefix}.*")], "storage": "file", "retention": "limits",
             "discard": "old", "max_bytes": STREAM_BYTES_MAX, "num_replicas": 1});
-        let asked = client.request(format!("$JS.API.STREAM.CREATE.{STREAM}"), stream.to_string().into());
+        let asked = client.request(format!("$JS.API.STREAM.CREATE.{name}"), stream.to_string().into());
         let answer =
             tokio::time::timeout(ANSWER_WAIT, asked).await.map_err(|_| "JetStream does not answer".to_owned())?;
         let answer = answer.map_err(|error| format!("JetStream: {error}"))?;
@@ -50,12 +50,11 @@ impl Appends {
             None => Ok(Appends { prefix, last: vec![0; conversations], entry: vec![b'x'; entry_bytes].into(), server }),
         }
     }
+}
 
-    /// Deletes the stream.
-    pub async fn delete(client: &Client) {
-        let asked = client.request(format!("$JS.API.STREAM.DELETE.{STREAM}"), Bytes::new());
-        let _ = tokio::time::timeout(ANSWER_WAIT, asked).await;
-    }
+/// The name of the stream of a run.
+pub fn stream(run: &str) -> String {
+    format!("SWITCHBOARD_BENCH_{run}")
 }
 
 impl Target for Appends {

@@ -23,6 +23,8 @@ mod usage;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use super::failure::Failure;
 use super::nats::Access;
 use super::values::TextOrJson;
@@ -82,16 +84,36 @@ impl Beside {
     }
 }
 
+/// Waits until somebody wants the end.
+async fn interruption() -> &'static str {
+    let heard = |kind| async move {
+        match signal(kind) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = heard(SignalKind::interrupt()) => "interrupted",
+        () = heard(SignalKind::terminate()) => "asked to end",
+        () = heard(SignalKind::hangup()) => "the terminal is gone",
+    }
+}
+
 /// Measures and tells.
 pub fn run(options: &BenchOptions) -> Result<(), Failure> {
     // One thread: what the load takes must not be mistaken for what the service takes.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::text(format!("cannot start the runtime: {error}")))?;
+    let run = uuid::Uuid::new_v4().simple().to_string()[..8].to_owned();
     let figures = runtime.block_on(async {
-        tokio::select! {
-            figures = rounds::measure(options) => figures,
-            _ = tokio::signal::ctrl_c() => Err(Failure::text("interrupted: what was started is stopped, nothing is left")),
-        }
+        let figures = tokio::select! {
+            figures = rounds::measure(options, &run) => figures,
+            signal = interruption() => {
+                Err(Failure::text(format!("{signal}: what was started is stopped, and what was made is removed")))
+            }
+        };
+        rounds::clean(options, &run).await;
+        figures
     })?;
     report::write(&figures, options, &mut std::io::stdout().lock(), super::screen::Screen::of_stdout())
 }

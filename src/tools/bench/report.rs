@@ -148,9 +148,19 @@ fn remarks(figures: &Figures) -> Vec<String> {
             }
             _ => {}
         }
-        let (refused, lost) = line.service.failed();
-        if refused + lost > 0 {
-            remarks.push(format!("{}: {refused} commands were refused and {lost} never answered", load(line.pressure)));
+        for (who, rounds) in [
+            ("the service", &line.service),
+            ("the floor", &line.floor),
+            ("jetstream", &line.jetstream),
+            ("jetstream, synced each", &line.always),
+        ] {
+            let (refused, lost) = rounds.failed();
+            if refused + lost > 0 {
+                let load = load(line.pressure);
+                remarks.push(format!(
+                    "{load}, {who}: {refused} refused and {lost} never answered: its figures mean little"
+                ));
+            }
         }
     }
     remarks.extend(figures.left_out.iter().map(|text| format!("left out: {text}")));

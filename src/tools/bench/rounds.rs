@@ -16,7 +16,7 @@ use super::floor::Pattern;
 use super::load::{Command, Load, Target};
 use super::script::{STEPS, Step};
 use super::stage::{self, Process, Scratch, Server};
-use super::{BenchOptions, Beside, disk, usage};
+use super::{BenchOptions, Beside, appends, disk, usage};
 use crate::tools::failure::Failure;
 use crate::tools::nats::{Access, connect_plain};
 use crate::tools::progress::Progress;
@@ -25,6 +25,9 @@ use crate::tools::progress::Progress;
 const PROBE: Duration = Duration::from_millis(250);
 /// How long nothing more has to come from the service until it is thought to have published everything.
 const SILENCE: Duration = Duration::from_millis(300);
+
+/// How long the removal of a stream may take.
+const CLEAN_WAIT: Duration = Duration::from_secs(5);
 
 /// Conversations that go through the script, one after another in each place.
 struct Conversations {
@@ -108,7 +111,7 @@ struct Stage {
 }
 
 /// Measures everything that was asked for.
-pub async fn measure(options: &BenchOptions) -> Result<Figures, Failure> {
+pub async fn measure(options: &BenchOptions, run: &str) -> Result<Figures, Failure> {
     let scratch = Scratch::new(options.data.as_deref())
         .map_err(|error| Failure::text(format!("no directory could be made for the run: {error}")))?;
     let (server, access) = match &options.access {
@@ -120,11 +123,8 @@ pub async fn measure(options: &BenchOptions) -> Result<Figures, Failure> {
         }
     };
     let client = connect(&access).await?;
-    let mut stage = set(options, &scratch, &access, server.as_ref(), &client).await.map_err(Failure::text)?;
+    let mut stage = set(options, run, &scratch, &access, server.as_ref(), &client).await.map_err(Failure::text)?;
     let lines = go(options, &mut stage, &client, scratch.path()).await.map_err(Failure::text);
-    if stage.jetstream.is_some() {
-        Appends::delete(&client).await;
-    }
     if let Some(words) = stage.service.last_words() {
         return Err(Failure::text(words));
     }
@@ -144,20 +144,35 @@ pub async fn measure(options: &BenchOptions) -> Result<Figures, Failure> {
     })
 }
 
+/// Removes from a server that is not the run's own what a run has made there, however it ended.
+pub async fn clean(options: &BenchOptions, run: &str) {
+    let Some(access) = &options.access else { return };
+    let Ok(client) = connect(access).await else { return };
+    let of_service = service_prefix(run).to_uppercase();
+    for stream in [appends::stream(run), format!("{of_service}_EVENTS"), format!("{of_service}_INBOX")] {
+        let asked = client.request(format!("$JS.API.STREAM.DELETE.{stream}"), Bytes::new());
+        let _ = timeout(CLEAN_WAIT, asked).await;
+    }
+}
+
+fn service_prefix(run: &str) -> String {
+    format!("bench-{run}")
+}
+
 async fn connect(access: &Access) -> Result<Client, Failure> {
     connect_plain(access, "switchboard bench").await.map_err(|error| Failure::Fault(Box::new(error)))
 }
 
 async fn set(
     options: &BenchOptions,
+    run: &str,
     scratch: &Scratch,
     access: &Access,
     server: Option<&Server>,
     client: &Client,
 ) -> Result<Stage, String> {
-    let run = uuid::Uuid::new_v4().simple().to_string();
-    let under = |name: &str| Access { prefix: format!("{name}-{}", &run[..8]), ..access.clone() };
-    let (of_service, of_floor) = (under("bench"), under("floor"));
+    let under = |prefix| Access { prefix, ..access.clone() };
+    let (of_service, of_floor) = (under(service_prefix(run)), under(format!("floor-{run}")));
     let service = stage::service(&of_service, options.events, scratch.path(), client).await?;
     let mut load = Load::new(client.clone()).await.map_err(|error| error.to_string())?;
     let pattern = learn(&mut load, client, &of_service.prefix, options.with_ids).await?;
@@ -179,14 +194,14 @@ async fn set(
     let mut jetstream = None;
     if wants(Beside::JetStream) {
         let pid = server.map_or(0, |server| server.process.pid());
-        match Appends::make(client, count, bytes, pid).await {
+        match Appends::make(client, run, count, bytes, pid).await {
             Ok(appends) => jetstream = Some(appends),
             Err(why) => left_out.push(format!("jetstream: {why}")),
         }
     }
     let mut always = None;
     if wants(Beside::JetStreamAlways) {
-        match synced_appends(options, scratch.path(), count, bytes).await {
+        match synced_appends(options, run, scratch.path(), count, bytes).await {
             Ok(other) => always = Some(other),
             Err(why) => left_out.push(format!("jetstream-always: {why}")),
         }
@@ -197,13 +212,14 @@ async fn set(
 
 async fn synced_appends(
     options: &BenchOptions,
+    run: &str,
     directory: &Path,
     count: usize,
     bytes: usize,
 ) -> Result<Other<Appends>, String> {
     let server = Server::start(&options.nats_server, directory, true).await?;
     let client = connect(&server.access).await.map_err(|error| error.to_string())?;
-    let target = Appends::make(&client, count, bytes, server.process.pid()).await?;
+    let target = Appends::make(&client, run, count, bytes, server.process.pid()).await?;
     let load = Load::new(client).await.map_err(|error| error.to_string())?;
     Ok(Other { target, load, _process: server.process })
 }
