@@ -56,7 +56,10 @@ def last_seq():
 
 def write(events):
     rows = [(event["data"]["seq"], event["id"], json.dumps(event)) for event in events]
-    database.executemany("INSERT OR IGNORE INTO event VALUES (?, ?, ?)", rows)
+    for row in rows:
+        database.execute("INSERT INTO event VALUES (?, ?, ?) ON CONFLICT DO NOTHING", row)
+        if database.execute("SELECT id FROM event WHERE seq = ?", row[:1]).fetchone() != (row[1],):
+            raise SystemExit(f"another event has seq {row[0]}: is this the file of another log, or of one that was cut?")
 
 
 async def main():

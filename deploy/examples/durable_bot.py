@@ -56,7 +56,7 @@ async def is_done(nc, name, event):
     error = json.loads(msg.data).get("error", {})
     if error:
         print(error["message"], flush=True)
-    return error.get("code") not in ("busy", "log_failed")
+    return error.get("code") not in ("busy", "log_failed", "storage_full")
 
 
 if __name__ == "__main__":

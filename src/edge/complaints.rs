@@ -2,24 +2,29 @@
 
 use std::sync::{Mutex, PoisonError};
 
-/// The last refusal on a connection.
+/// Refusals kept until somebody looks, which is often.
+const COMPLAINTS_MAX: usize = 16;
+
+/// The refusals on a connection that nobody has looked at.
 #[derive(Debug, Default)]
-pub struct Complaints(Mutex<Option<String>>);
+pub struct Complaints(Mutex<Vec<String>>);
 
 impl Complaints {
     /// Notes what the server says.
     pub fn note(&self, text: &str) {
         if text.to_ascii_lowercase().contains("violation for publish to") {
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(text.to_owned());
+            let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            noted.truncate(COMPLAINTS_MAX - 1);
+            noted.push(text.to_owned());
         }
     }
 
-    /// Takes the refusal of something that belongs into a stream, if there was one.
+    /// Takes all, and tells the first that is about something that belongs into a stream.
     pub fn denied(&self, prefix: &str) -> Option<String> {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let noted = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         let is_ours =
             |text: &String| [".event.", ".inbox."].iter().any(|part| text.contains(&format!("\"{prefix}{part}")));
-        last.take_if(|text| is_ours(text))
+        noted.into_iter().find(is_ours)
     }
 }
 

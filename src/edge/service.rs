@@ -29,6 +29,14 @@ const LATER_LOOK: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// The longest message that the service may send: a page, or a configuration, with what stands around it.
 const PAYLOAD_BYTES_NEEDED: usize = 1024 * 1024;
+/// How long requests may find nobody until that is an outage, in which timers rest.
+const SHORT_CUT: Duration = Duration::from_secs(2);
+/// How long connections live that were not lost to somebody's ill will.
+const CALM: Duration = Duration::from_secs(1);
+/// The pause before the next connections, where the last were lost at once …
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+/// … and what it grows to.
+const PAUSE_MAX: Duration = Duration::from_millis(800);
 /// How long the server has to confirm that it sends no more requests.
 const UNSUBSCRIBE_WAIT: Duration = Duration::from_secs(5);
 
@@ -102,25 +110,45 @@ async fn serve_on(
     }
     let mut beside = JoinSet::new();
     beside.spawn(look_around(service.clone(), connection.client.clone()));
+    let mut pause = Duration::ZERO;
     loop {
-        let requests = tokio::select! {
-            made = service.connect(Purpose::Requests, false) => match made {
-                Ok(requests) => requests,
-                Err(_) => return Ended::Lost,
-            },
-            () = asked(stop) => return Ended::Asked,
+        let (requests, refusals) = match connect_for_requests(service, pause, stop).await {
+            Ok(both) => both,
+            Err(ended) => return ended,
         };
-        let refusals = tokio::select! {
-            made = service.connect(Purpose::Refusals, false) => match made {
-                Ok(refusals) => refusals,
-                Err(_) => return Ended::Lost,
-            },
-            () = asked(stop) => return Ended::Asked,
-        };
-        match take_requests(service, connection, (&requests, &refusals), stop).await {
-            Ended::Asked => return Ended::Asked,
-            Ended::Lost => service.is_cut_off(),
+        let began = Instant::now();
+        if let Ended::Asked = take_requests(service, connection, &requests, refusals, stop).await {
+            return Ended::Asked;
         }
+        pause = if began.elapsed() > CALM { Duration::ZERO } else { (2 * pause).clamp(PAUSE_MIN, PAUSE_MAX) };
+        // Who is cut off again and again hears nobody, however short each time is.
+        if pause == PAUSE_MAX {
+            service.is_cut_off();
+        }
+    }
+}
+
+/// Makes the connections that requests come in on and refusals leave on. Where they were lost and are there again at
+/// once, that is no outage: any caller can cost the service such a connection, and is not to put off what is due.
+async fn connect_for_requests(
+    service: &Service,
+    pause: Duration,
+    stop: &mut watch::Receiver<bool>,
+) -> Result<(Connection, Connection), Ended> {
+    let both = async {
+        tokio::time::sleep(pause).await;
+        let requests = service.connect(Purpose::Requests, false).await?;
+        service.connect(Purpose::Refusals, false).await.map(|refusals| (requests, refusals))
+    };
+    tokio::pin!(both);
+    tokio::select! {
+        made = &mut both => return made.map_err(|_| Ended::Lost),
+        () = asked(stop) => return Err(Ended::Asked),
+        () = tokio::time::sleep(SHORT_CUT) => service.is_cut_off(),
+    }
+    tokio::select! {
+        made = both => made.map_err(|_| Ended::Lost),
+        () = asked(stop) => Err(Ended::Asked),
     }
 }
 
@@ -139,14 +167,15 @@ async fn catch_up(service: &Service, connection: &Connection, turns: &mpsc::Send
 async fn take_requests(
     service: &Arc<Service>,
     connection: &Connection,
-    (requests, refusing): (&Connection, &Connection),
+    requests: &Connection,
+    refusing: Connection,
     stop: &mut watch::Receiver<bool>,
 ) -> Ended {
     let mut sayers = JoinSet::new();
     let refusals = Refusals::leaving(&refusing.client, service.stats.clone(), &mut sayers);
     let intake = Arc::new(Intake { service: service.clone(), refusals, client: connection.client.clone() });
     let heard = Stopping { service: stop.clone(), connection: requests.losing() };
-    let takers = tokio::select! {
+    let mut takers = tokio::select! {
         subscribed = intake::subscribe(intake, requests, &heard) => match subscribed {
             Ok(takers) => takers,
             Err(error) => {
@@ -160,28 +189,31 @@ async fn take_requests(
     service.is_heard(&connection.client);
     tokio::select! {
         () = requests.lost() => {
-            // What had come by then is taken, and decided or refused all the same.
-            tokio::select! {
-                () = run_dry(takers, sayers) => {}
-                () = refusing.lost() => {}
-                () = tokio::time::sleep(UNSUBSCRIBE_WAIT) => {}
-            }
+            // What had come by then is taken, and decided or refused all the same: refusals leave while others come.
+            let _ = timeout(UNSUBSCRIBE_WAIT, run_dry(&mut takers)).await;
+            tokio::spawn(async move {
+                let _ = timeout(UNSUBSCRIBE_WAIT, run_dry(&mut sayers)).await;
+                drop(refusing);
+            });
             return Ended::Lost;
         }
         () = refusing.lost() => return Ended::Lost,
         () = asked(stop) => {}
     }
     // The tasks have heard of it too: each ends when its subscription has run dry, and then the last refusals leave.
-    if timeout(UNSUBSCRIBE_WAIT, run_dry(takers, sayers)).await.is_err() {
+    let dry = async {
+        run_dry(&mut takers).await;
+        run_dry(&mut sayers).await;
+    };
+    if timeout(UNSUBSCRIBE_WAIT, dry).await.is_err() {
         tracing::warn!("the server did not confirm the end of subscriptions: some requests stay unanswered");
     }
     Ended::Asked
 }
 
-/// Waits until all that came is taken, and then until the last refusal has left.
-async fn run_dry(mut takers: JoinSet<()>, mut sayers: JoinSet<()>) {
-    while takers.join_next().await.is_some() {}
-    while sayers.join_next().await.is_some() {}
+/// Waits until all that came is taken, or the last refusal has left.
+async fn run_dry(tasks: &mut JoinSet<()>) {
+    while tasks.join_next().await.is_some() {}
 }
 
 fn could_not_subscribe(error: &impl std::fmt::Display) {

@@ -66,10 +66,9 @@ impl NoAnswer {
 /// Reads what a question asks for.
 pub fn read(job: ReadJob, archive: &Archive) -> ReadOutcome {
     let ReadJob { by, reply, read } = job;
-    if let Read::Past(PastAsk::Export { after: None, .. }, _) = &read {
-        let operator = by.name.as_ref().map(tracing::field::display);
-        tracing::info!(operator, "an export of the whole log begins");
-    }
+    let operator = by.name.as_ref().map(tracing::field::display);
+    let _asking = matches!(&read, Read::Past(PastAsk::Export { .. }, _))
+        .then(|| tracing::info_span!("export", operator).entered());
     let (body, refusal) = match read {
         Read::Closed(mut job) => {
             job.fault = closed_page(&mut job, archive).err();
@@ -136,7 +135,15 @@ pub fn answer_past(ask: &PastAsk, of: &Frames, archive: &Archive) -> Result<Vec<
 fn export_piece(after: Option<Place>, limit: usize, archive: &Archive) -> Result<Vec<u8>, NoAnswer> {
     let start = after.unwrap_or_else(|| Place::begin(&archive.reader));
     match pieces::piece(&archive.reader, &archive.key, start, limit) {
-        Ok(piece) => Ok(answer::export(&piece)),
+        Ok(piece) => {
+            // Told at the end too: whoever makes a place up begins in the middle.
+            match (start.is_begin(), piece.next.is_none()) {
+                (true, _) => tracing::info!("an export of the whole log begins"),
+                (_, true) => tracing::info!("an export of the log has come to its end, and to the directory's secret"),
+                _ => {}
+            }
+            Ok(answer::export(&piece))
+        }
         Err(NoPiece::Fault(fault)) => Err(NoAnswer::Unreadable(fault.to_string())),
         Err(NoPiece::Astray) => Err(NoAnswer::Refused(Refusal::BadRequest(format!(
             "after: expected the \"next\" of an export of this log, got {start}: begin again"

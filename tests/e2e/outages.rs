@@ -111,8 +111,26 @@ async fn a_message_that_breaks_the_protocol_is_told_of_and_costs_no_answer_and_n
         assert!(last == 0 || event["data"]["seq"] == last + 1, "{event} after {last}");
         last = event["data"]["seq"].as_u64().unwrap();
     }
-    assert!(!service.log().contains("lost purpose=Publishing"), "{}", service.log());
+    assert!(!service.log().contains("purpose=Publishing why="), "{}", service.log());
     service.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_due_is_not_put_off_by_messages_that_break_the_protocol() {
+    let world = World::new().await;
+    world.begin("c", "bot").await;
+    world.ask("integration.bot.offer.c", json!({"to": "agents", "expires_in": "3s"})).await.applied("control.offered");
+    let is_withdrawn = || world.wire.below("event.c.").iter().any(|heard| heard.subject.ends_with("offer_withdrawn"));
+    for _ in 0..12 {
+        send_raw(&world.server.url, b"HPUB switchboard.channel.web.start.d 22 22\r\nNATS/1.0\r\nno colon\r\n\r\n\r\n");
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        if is_withdrawn() {
+            break;
+        }
+    }
+    assert!(is_withdrawn(), "each such message has put it off: {}", world.log());
+    world.said("a message that cannot be read", 1).await;
+    world.end().await;
 }
 
 /// Speaks to the server as a client that keeps to no rules.

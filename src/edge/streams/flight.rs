@@ -54,6 +54,8 @@ pub struct Stored {
 #[derive(Deserialize)]
 struct Ack {
     #[serde(default)]
+    stream: Option<String>,
+    #[serde(default)]
     seq: u64,
     #[serde(default)]
     duplicate: bool,
@@ -132,6 +134,8 @@ impl Flight {
         let Some(at) = number.checked_sub(self.first) else { return (stored, Ok(())) };
         let Some(sent) = self.sent.get_mut(at as usize) else { return (stored, Ok(())) };
         let outcome = match read(message) {
+            // No stream says it: somebody has the service answer there.
+            Ok(ack) if ack.stream.is_none() => Ok(()),
             Ok(ack) if ack.seq == sent.sequence => {
                 sent.is_stored = true;
                 Ok(())
@@ -163,8 +167,8 @@ fn read(message: &Message) -> Result<Ack, String> {
     let ack: Ack = serde_json::from_slice(&message.payload)
         .map_err(|error| format!("an acknowledgement could not be read: {error}"))?;
     match ack.error {
-        Some(error) => Err(format!("{} (code {})", error.description, error.err_code)),
-        None => Ok(ack),
+        Some(error) if error.err_code > 0 => Err(format!("{} (code {})", error.description, error.err_code)),
+        _ => Ok(ack),
     }
 }
 
@@ -216,6 +220,18 @@ mod tests {
         let (stored, outcome) = flight.acknowledged(2, &ack(r#"{"stream":"I","seq":3,"duplicate":true}"#));
         assert_eq!(stored.relays, [3]);
         assert!(outcome.is_err());
+    }
+
+    #[test]
+    fn what_no_stream_says_is_no_acknowledgement() {
+        let mut flight = under_way();
+        for answer in
+            [r#"{"outcome":"applied","seq":11}"#, r#"{"error":{"code":"bad_request","status":400}}"#, r#"{"seq":11}"#]
+        {
+            assert_eq!(flight.acknowledged(0, &ack(answer)), (Stored::default(), Ok(())), "{answer}");
+        }
+        let (stored, _) = flight.acknowledged(0, &ack(r#"{"stream":"E","seq":11}"#));
+        assert_ne!(stored, Stored::default());
     }
 
     #[test]

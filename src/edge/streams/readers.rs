@@ -27,7 +27,7 @@ const PAUSE: Duration = Duration::from_secs(5);
 const UNUSED_DAYS_MAX: u64 = AGE_DAYS_MAX + 1;
 /// How long a receiver has to acknowledge a message before it comes again.
 const ACK_WAIT_NS: u64 = 30 * SECOND_NS;
-/// Most receivers: twice what the configuration may hold, as channels need not be in it.
+/// Most receivers beyond those of the configuration: twice what that may hold, as channels need not be in it.
 const RECEIVERS_MAX: usize = 4000;
 /// The consumer of the stream of events.
 const OBSERVER: &str = "observer";
@@ -75,10 +75,10 @@ impl Readers {
     /// Takes in who comes and goes with a decision.
     pub fn heard(&mut self, recorded: &Recorded) {
         let is_new = match &recorded.channel {
-            Some(name) => self.add(Receiver::Channel(name.clone())),
+            Some(name) => self.add(Receiver::Channel(name.clone()), RECEIVERS_MAX),
             None => recorded.events.iter().filter_map(|event| change(recorded, event)).fold(false, |is_new, change| {
                 match change {
-                    Change::Comes(receiver) => self.add(receiver) || is_new,
+                    Change::Comes(receiver) => self.add(receiver, usize::MAX) || is_new,
                     Change::Goes(receiver) => {
                         self.receivers.remove(&receiver);
                         is_new
@@ -115,11 +115,12 @@ impl Readers {
         }
     }
 
-    fn add(&mut self, receiver: Receiver) -> bool {
+    /// Adds a receiver, up to so many.
+    fn add(&mut self, receiver: Receiver, max: usize) -> bool {
         if self.receivers.contains(&receiver) {
             return false;
         }
-        if self.receivers.len() >= RECEIVERS_MAX {
+        if self.receivers.len() >= max {
             if !std::mem::replace(&mut self.is_full, true) {
                 tracing::warn!(
                     first = receiver.consumer(),
