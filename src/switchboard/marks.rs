@@ -33,7 +33,12 @@ impl Marks {
     pub fn pass(&mut self, c: &Conversation, next_seq: u64) {
         self.entries += 1;
         if self.entries.is_multiple_of(MARK_ENTRIES) {
-            self.unkept.push((next_seq, serde_json::to_vec(c).expect("our values are JSON")));
+            let mark = (next_seq, serde_json::to_vec(c).expect("our values are JSON"));
+            // Notes get no seq: after many of them the later mark stands in the place of the one before.
+            match self.unkept.last_mut() {
+                Some(last) if last.0 == next_seq => *last = mark,
+                _ => self.unkept.push(mark),
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::core::{ConfigHead, Kept, Restored, Save};
 use super::fingerprint::of_command_id;
+use super::marks::MARK_ENTRIES;
 use super::past::config_now;
 use super::record::Entry;
 use super::slot::Slot;
@@ -124,7 +125,8 @@ impl Tail<'_> {
         let slot = fold(slot, &line)?;
         if let Some(mut slot) = slot {
             slot.is_in_frame(frame);
-            self.changed += usize::from(!was_dirty);
+            // A mark takes as much room as a conversation.
+            self.changed += usize::from(!was_dirty) + usize::from(slot.marks.entries().is_multiple_of(MARK_ENTRIES));
             slot.is_dirty = true;
             self.slots.insert(id, slot);
         }

@@ -129,7 +129,10 @@ pub fn start(
     let of_keeper = inputs.clone();
     let keeper =
         Builder::new().name("keeper".into()).spawn(move || keep_states(&cache, &reader, &to_keep, &of_keeper))?;
-    let owner = Builder::new().name("owner".into()).spawn(move || own(core, &heard, &groups, &saves, &clock))?;
+    let owner = Builder::new().name("owner".into()).spawn(move || {
+        let heard = Heard { inputs: heard, max: waiting_max + INPUTS_BESIDE };
+        own(core, &heard, &groups, &saves, &clock)
+    })?;
     Ok((Handle { inputs, admission }, Threads { owner, writer, keeper }))
 }
 
@@ -142,28 +145,29 @@ impl Threads {
     }
 }
 
-fn own(
-    mut core: Core,
-    heard: &Receiver<Input>,
-    groups: &SyncSender<Group>,
-    saves: &SyncSender<Save>,
-    clock: &Clock,
-) -> Core {
+/// What comes to the owner, and how much of it may wait.
+struct Heard {
+    inputs: Receiver<Input>,
+    max: usize,
+}
+
+fn own(mut core: Core, heard: &Heard, groups: &SyncSender<Group>, saves: &SyncSender<Save>, clock: &Clock) -> Core {
     let mut stopping_since = None;
     let mut writes = true;
     loop {
         let wait = wait(&core, clock());
-        match heard.recv_timeout(wait) {
+        match heard.inputs.recv_timeout(wait) {
             Ok(input) => stopping_since = stopping_since.or(hear(&mut core, input, clock)),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return core,
         }
         for _ in 0..INPUTS_IN_ONE_GO_MAX {
-            let Ok(input) = heard.try_recv() else { break };
+            let Ok(input) = heard.inputs.try_recv() else { break };
             stopping_since = stopping_since.or(hear(&mut core, input, clock));
         }
         if core.has_failed() {
-            for input in heard.try_iter().take(INPUTS_IN_ONE_GO_MAX) {
+            // All that found a place: more may come for ever.
+            for input in heard.inputs.try_iter().take(heard.max) {
                 hear(&mut core, input, clock);
             }
             if let Some(group) = core.give_up() {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use switchboard::log::Log;
+use switchboard::switchboard::audit::Audit;
 use switchboard::switchboard::core::Saved;
 use switchboard::switchboard::marks::{MARK_ENTRIES, Mark};
 use switchboard::switchboard::port::{Ask, Moment, PastAsk, Span};
@@ -268,4 +269,22 @@ fn hundreds_of_sessions_in_a_day_are_remembered_for_a_day() {
     assert_eq!(site.ask(overrule_end("t1").command_id("e599"))["replayed"], true);
     keep_all(&mut site);
     check_starts_agree(&site, Some(site.head().frames));
+}
+
+/// Notes get no seq of their own, so two marks may come to the same one.
+#[test]
+fn a_conversation_of_which_only_activity_is_noted_is_kept_as_the_log_has_it() {
+    let mut site = Site::new(&usual());
+    site.ask(start("c1"));
+    for user in 0..600 {
+        site.ask(message("c1").user(&format!("u{user}")));
+        site.left.clear();
+    }
+    keep_all(&mut site);
+    let mut audit = Audit::default();
+    for frame in site.log.reader().frames(1).map(Result::unwrap) {
+        frame.entries.iter().for_each(|entry| audit.take(frame.header.frame, entry).unwrap());
+    }
+    assert!(audit.tally().notes >= 600);
+    audit.check_cache(&site.cache, site.head().frames).unwrap();
 }

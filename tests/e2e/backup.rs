@@ -104,7 +104,7 @@ async fn a_backup_of_a_running_service_is_byte_for_byte_that_of_its_stopped_dire
     }
     let backup = world.run(&["export", "--as", "ann"]).await.well();
     let redacted = world.run(&["export", "--redact", "c-3", "--redact", "c-5"]).await.well();
-    let told = "an export of the whole log begins operator=ann";
+    let told = "an export of the whole log begins";
     world.said(told, 1).await;
     let unknown = world.run(&["export", "--redact", "c-99"]).await;
     assert_eq!((unknown.code, unknown.err.contains("got c-99")), (Some(1), true), "{}", unknown.err);

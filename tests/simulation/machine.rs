@@ -19,7 +19,7 @@ use switchboard::switchboard::publication::Publication;
 use switchboard::switchboard::restore::{keep, restore, restore_in_parts};
 use uuid::Uuid;
 
-const LOG_ID: Uuid = Uuid::from_u128(0x51_4d);
+pub const LOG_ID: Uuid = Uuid::from_u128(0x51_4d);
 
 /// How a run is set up.
 #[derive(Debug, Clone, Copy)]

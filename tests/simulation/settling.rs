@@ -1,14 +1,14 @@
 //! The end of every run: the faults are over, and everything settles.
 
 use switchboard::domain::Conversation;
-use switchboard::log::{Log, Reader};
+use switchboard::log::{Cache, Log, MemoryLog, Reader};
 use switchboard::switchboard::audit::Audit;
 use switchboard::switchboard::past::{Archive, answer_past, find_frames};
 use switchboard::switchboard::port::{Moment, PastAsk};
 
 use super::clients::What;
 use super::life::check_nothing_is_sent_again;
-use super::machine::Input;
+use super::machine::{Input, LOG_ID};
 use super::random::Dice;
 use super::say::{DAY, HOUR, MINUTE};
 use super::world::World;
@@ -88,6 +88,7 @@ impl World {
         process.inputs.push_back(Input::Stop);
         self.rest();
         assert!(self.process.is_none(), "it does not stop");
+        self.check_cache();
         self.start(&mut Dice::new(3));
         self.link();
         let Some(process) = &self.process else { panic!("it does not start again") };
@@ -99,15 +100,30 @@ impl World {
     }
 }
 
+impl World {
+    /// What `verify` says of the cache that a stop leaves behind.
+    fn check_cache(&self) {
+        let log = MemoryLog::open(&self.machine.disk, LOG_ID).unwrap();
+        let reader = log.reader();
+        let (cache, through) = Cache::open_simulated(&self.machine.cache, &reader).unwrap();
+        let Some(through) = through else { return };
+        audit(&reader).check_cache(&cache, through).unwrap_or_else(|why| panic!("{why}"));
+    }
+}
+
 /// What `verify` says of the log of a whole life.
 fn check_rules_hold(reader: &Reader, last_seq: u64) {
+    assert_eq!(audit(reader).tally().events, last_seq);
+}
+
+fn audit(reader: &Reader) -> Audit {
     let mut audit = Audit::default();
     for frame in reader.frames(1).map(Result::unwrap) {
         for entry in &frame.entries {
             audit.take(frame.header.frame, entry).unwrap_or_else(|finding| panic!("{finding}"));
         }
     }
-    assert_eq!(audit.tally().events, last_seq);
+    audit
 }
 
 /// I8: what a conversation was can still be read.

@@ -48,7 +48,10 @@ impl Archive for Cache {
 
     fn part(&self, id: &ConversationId, part: Part, number: u64) -> Result<Vec<u8>, String> {
         let found = Cache::part(self, id.as_str(), part, number).map_err(|error| error.to_string())?;
-        found.ok_or_else(|| format!("{part:?} {number} of conversation {id} is not in the cache"))
+        found.ok_or_else(|| {
+            self.doubt();
+            format!("{part:?} {number} of conversation {id} is not in the cache: the next start builds it again")
+        })
     }
 }
 
@@ -273,6 +276,7 @@ impl Core {
             || (!self.pages.is_empty() && self.has_room_for_page())
             || self.goes_round()
             || self.saving.has_work()
+            || (self.saving.has_restless() && self.written + 1 == self.group.number)
     }
 
     /// Whether nothing waits and nothing is on its way to disk.
@@ -393,7 +397,10 @@ impl Core {
             let frames = match &ask {
                 PastAsk::Conversation { id, .. } | PastAsk::History { id: Some(id), .. } => {
                     // It may have left memory while the question waited.
-                    let _ = self.load(id);
+                    if let Err(error) = self.load(id) {
+                        self.archive_failed(by, reply, &error);
+                        continue;
+                    }
                     self.slots.get(id).map(|slot| slot.frames.snapshot())
                 }
                 PastAsk::Config { .. } | PastAsk::History { id: None, .. } | PastAsk::Log { .. } => None,

@@ -84,6 +84,11 @@ impl Saving {
         }
     }
 
+    /// Whether conversations wait for their group to be written.
+    pub fn has_restless(&self) -> bool {
+        self.round.as_ref().is_some_and(|round| !round.restless.is_empty())
+    }
+
     /// Whether decisions are held back until what is under way is written.
     pub fn is_waiting(&self, patience_steps: u32) -> bool {
         self.round.as_ref().is_some_and(|round| round.steps > patience_steps)
