@@ -4,6 +4,7 @@
 //! besides (`seq`, `version`, the conversation after it) is added where it is recorded.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::config::OnEnd;
 use super::metadata::{Metadata, Patch};
@@ -216,6 +217,23 @@ impl Kind {
 }
 
 impl Event {
+    /// Its own fields, as they are published.
+    pub fn own_fields(&self) -> Value {
+        let value = match self {
+            Event::Started(e) => serde_json::to_value(e),
+            Event::Reopened(e) => serde_json::to_value(e),
+            Event::Assigned(e) => serde_json::to_value(e),
+            Event::Passed(e) => serde_json::to_value(e),
+            Event::Offered(e) => serde_json::to_value(e),
+            Event::OfferWithdrawn(e) => serde_json::to_value(e),
+            Event::Accepted(e) => serde_json::to_value(e),
+            Event::Released(e) => serde_json::to_value(e),
+            Event::EndRequested(e) => serde_json::to_value(e),
+            Event::Closed(e) => serde_json::to_value(e),
+        };
+        value.expect("our values are JSON")
+    }
+
     /// What kind of event it is.
     pub fn kind(&self) -> Kind {
         match self {

@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 
 use crate::process::{Ran, exit, run, signal};
+use crate::server::Server;
 use crate::world::World;
 
 /// Slow enough that what lies milliseconds apart takes minutes.
@@ -117,5 +118,27 @@ async fn a_directory_in_use_is_refused_with_what_to_do() {
         assert_eq!(ran.code, Some(1), "{command:?}: {}", ran.err);
         assert!(ran.err.contains("stop it, or ask it with --nats URL"), "{command:?}: {}", ran.err);
     }
+    world.end().await;
+}
+
+/// What the server refuses it says behind the answers to what was sent later, so this is tried several times.
+#[tokio::test]
+async fn a_replay_that_the_server_does_not_take_is_no_published_one() {
+    let mut world = lived().await;
+    world.stop().await;
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("nats.conf");
+    let permissions = r#"{ publish: { allow: ">", deny: "again.event.>" }, subscribe: ">" }"#;
+    let users = format!("users: [{{ user: anybody, password: anything, permissions: {permissions} }}]");
+    std::fs::write(&file, format!("authorization {{ {users} }}\nno_auth_user: anybody\n")).unwrap();
+    let server = Server::start_with(place.path(), &["-c", file.to_str().unwrap()], &[]).await;
+    for _ in 0..10 {
+        let mut replay = world.program(&["replay", "--publish", "again", "--nats", &server.url, "--data"]);
+        replay.arg(world.data());
+        let ran = run(replay).await;
+        assert_eq!((ran.code, ran.err.contains("does not allow it")), (Some(1), true), "{}", ran.err);
+        assert!(ran.err.contains("published 0 events"), "{}", ran.err);
+    }
+    world.start().await;
     world.end().await;
 }

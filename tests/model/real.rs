@@ -125,19 +125,7 @@ pub fn said(answer: &Result<Verdict, Refusal>) -> Answer {
 }
 
 fn event(event: &Event) -> Value {
-    let data = match event {
-        Event::Started(e) => serde_json::to_value(e),
-        Event::Reopened(e) => serde_json::to_value(e),
-        Event::Assigned(e) => serde_json::to_value(e),
-        Event::Passed(e) => serde_json::to_value(e),
-        Event::Offered(e) => serde_json::to_value(e),
-        Event::OfferWithdrawn(e) => serde_json::to_value(e),
-        Event::Accepted(e) => serde_json::to_value(e),
-        Event::Released(e) => serde_json::to_value(e),
-        Event::EndRequested(e) => serde_json::to_value(e),
-        Event::Closed(e) => serde_json::to_value(e),
-    };
-    let mut data = data.expect("our values are JSON");
+    let mut data = event.own_fields();
     data["type"] = json!(event.kind().full_name().trim_start_matches("switchboard."));
     data
 }

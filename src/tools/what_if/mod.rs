@@ -8,7 +8,7 @@ mod text;
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::config_file::ConfigFile;
 use super::examination::{Examination, Halt};
@@ -102,19 +102,7 @@ fn compare(
 
 /// An event's own fields, without those that a caller wrote for people.
 fn own_fields(event: &Event) -> Value {
-    let value = match event {
-        Event::Started(e) => serde_json::to_value(e),
-        Event::Reopened(e) => serde_json::to_value(e),
-        Event::Assigned(e) => serde_json::to_value(e),
-        Event::Passed(e) => serde_json::to_value(e),
-        Event::Offered(e) => serde_json::to_value(e),
-        Event::OfferWithdrawn(e) => serde_json::to_value(e),
-        Event::Accepted(e) => serde_json::to_value(e),
-        Event::Released(e) => serde_json::to_value(e),
-        Event::EndRequested(e) => serde_json::to_value(e),
-        Event::Closed(e) => serde_json::to_value(e),
-    };
-    let mut value = value.unwrap_or_else(|_| json!({}));
+    let mut value = event.own_fields();
     if let Value::Object(fields) = &mut value {
         fields.retain(|name, _| !matches!(name.as_str(), "metadata" | "reason" | "continued_from" | "last_message_id"));
     }
