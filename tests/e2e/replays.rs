@@ -132,8 +132,8 @@ async fn a_replay_that_the_server_does_not_take_is_no_published_one() {
     let users = format!("users: [{{ user: anybody, password: anything, permissions: {permissions} }}]");
     std::fs::write(&file, format!("authorization {{ {users} }}\nno_auth_user: anybody\n")).unwrap();
     let server = Server::start_with(place.path(), &["-c", file.to_str().unwrap()], &[]).await;
-    for _ in 0..10 {
-        let mut replay = world.program(&["replay", "--publish", "again", "--nats", &server.url, "--data"]);
+    for _ in 0..30 {
+        let mut replay = world.program(&["replay", "--publish", "again", "--to", "2", "--nats", &server.url, "--data"]);
         replay.arg(world.data());
         let ran = run(replay).await;
         assert_eq!((ran.code, ran.err.contains("does not allow it")), (Some(1), true), "{}", ran.err);
