@@ -83,13 +83,20 @@ impl CommandIds {
         is_remembered.then_some(decided)
     }
 
-    /// Remembers what the id decided.
-    pub fn remember(&mut self, key: u64, digest: u64, session: u32, first_seq: u64, kinds: impl Iterator<Item = Kind>) {
+    /// Remembers what the id, under its fingerprint, decided of a body, under its own.
+    pub fn remember(
+        &mut self,
+        (key, digest): (u64, u64),
+        session: u32,
+        first_seq: u64,
+        kinds: impl Iterator<Item = Kind>,
+        page_items: u64,
+    ) {
         let kinds = kinds.take((u64::BITS / KIND_BITS) as usize).enumerate().fold(0, |packed, (at, kind)| {
             let number = Kind::ALL.iter().position(|known| *known == kind).map_or(0, |position| position as u64 + 1);
             packed | number << (at as u32 * KIND_BITS)
         });
-        let position = self.decided.push(Decided { key, digest, first_seq, kinds, session });
+        let position = self.decided.push(Decided { key, digest, first_seq, kinds, session }, page_items);
         match &mut self.index {
             Some(index) => drop(index.insert(key, position)),
             None => self.index_if_many(),
@@ -97,10 +104,10 @@ impl CommandIds {
     }
 
     /// A new session begins: what a former one decided is remembered for a day after its close.
-    pub fn session_began(&mut self, before: u32, closed_at: Time, now: Time) {
+    pub fn session_began(&mut self, before: u32, closed_at: Time, now: Time, page_items: u64) {
         // A session that decided nothing under an id is of no use here.
         if self.decided.last().is_some_and(|decided| decided.session == before) {
-            self.closed.push(Closed { session: before, at: closed_at });
+            self.closed.push(Closed { session: before, at: closed_at }, page_items);
         }
         let mut forgotten = None;
         let is_over = |closed: &Closed| now.ms_since(closed.at) >= REMEMBERED_MS_AFTER_CLOSE;
@@ -127,10 +134,12 @@ impl CommandIds {
     /// From the cache.
     pub fn restored(
         end: IdsEnd<Vec<Decided>, Vec<Closed>>,
+        page_items: u64,
         decided: impl Fn(u64) -> Result<Vec<u8>, String>,
         closed: impl Fn(u64) -> Result<Vec<u8>, String>,
     ) -> Result<CommandIds, String> {
-        let (decided, closed) = (Paged::restored(end.decided, decided)?, Paged::restored(end.closed, closed)?);
+        let decided = Paged::restored(end.decided, page_items, decided)?;
+        let closed = Paged::restored(end.closed, page_items, closed)?;
         let mut ids = CommandIds { decided, closed, index: None };
         ids.index_if_many();
         Ok(ids)

@@ -6,9 +6,6 @@
 use crate::domain::Conversation;
 use crate::log::{Cache, LogError, Part};
 
-/// Entries between two marks: reading so many takes some milliseconds.
-pub const MARK_ENTRIES: u64 = 256;
-
 /// The marks of one conversation that the cache has not got yet, and the way to the next.
 #[derive(Debug, Clone, Default)]
 pub struct Marks {
@@ -30,9 +27,9 @@ impl Marks {
     }
 
     /// Takes in that an entry made the conversation what it is; the next event in the log, whosoever, is `next_seq`.
-    pub fn pass(&mut self, c: &Conversation, next_seq: u64) {
+    pub fn pass(&mut self, c: &Conversation, next_seq: u64, mark_entries: u64) {
         self.entries += 1;
-        if self.entries.is_multiple_of(MARK_ENTRIES) {
+        if self.entries.is_multiple_of(mark_entries) {
             let mark = (next_seq, serde_json::to_vec(c).expect("our values are JSON"));
             // Notes get no seq: after many of them the later mark stands in the place of the one before.
             match self.unkept.last_mut() {

@@ -21,6 +21,7 @@ pub mod publication;
 mod queue;
 pub mod record;
 pub mod restore;
+mod sizes;
 pub mod slot;
 mod state;
 pub mod threads;
@@ -28,4 +29,5 @@ pub mod what_if;
 
 pub use gauges::Gauges;
 pub use past::Archive;
+pub use sizes::PartSizes;
 pub use threads::{Clock, Handle, Outlet, Threads, start};

@@ -8,9 +8,6 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// Items of a page: the end that is written with every save is shorter than this.
-pub const PAGE_ITEMS: u64 = 256;
-
 /// The list. Its items are numbered from 0, and keep their numbers when others go.
 #[derive(Debug, Clone)]
 pub struct Paged<T> {
@@ -30,6 +27,8 @@ struct Before<T> {
     from: u64,
     /// Pages below that number are in the cache.
     kept: u64,
+    /// Items of a page.
+    page_items: u64,
 }
 
 /// What stands in the cache beside the pages.
@@ -69,23 +68,24 @@ impl<T> Default for Paged<T> {
 }
 
 impl<T: Item> Paged<T> {
-    /// Adds an item, and gives its number.
-    pub fn push(&mut self, item: T) -> u64 {
+    /// Adds an item, and gives its number. A list keeps to one size of its pages.
+    pub fn push(&mut self, item: T, page_items: u64) -> u64 {
         let number = self.tail_from + self.tail.len() as u64;
         self.tail.push(item);
-        if (number + 1).is_multiple_of(PAGE_ITEMS) {
-            self.turn();
+        if (number + 1).is_multiple_of(page_items) {
+            self.turn(page_items);
         }
         number
     }
 
     /// The tail becomes a page.
-    fn turn(&mut self) {
-        let (page, from) = (self.tail_from / PAGE_ITEMS, self.from());
-        let before = self.before.get_or_insert_with(|| Box::new(Before { pages: VecDeque::new(), from, kept: page }));
+    fn turn(&mut self, page_items: u64) {
+        let (page, from) = (self.tail_from / page_items, self.from());
+        let new = || Box::new(Before { pages: VecDeque::new(), from, kept: page, page_items });
+        let before = self.before.get_or_insert_with(new);
         before.from = from;
         before.pages.push_back(std::mem::take(&mut self.tail).into());
-        self.tail_from = (page + 1) * PAGE_ITEMS;
+        self.tail_from = (page + 1) * page_items;
     }
 
     /// How many there are.
@@ -99,8 +99,9 @@ impl<T: Item> Paged<T> {
             return self.tail.get(at as usize);
         }
         let before = self.before.as_ref().filter(|before| number >= before.from)?;
-        let page = before.pages.get((number / PAGE_ITEMS).checked_sub(self.first_page())? as usize)?;
-        page.get(page.len().checked_sub((PAGE_ITEMS - number % PAGE_ITEMS) as usize)?)
+        let items = before.page_items;
+        let page = before.pages.get((number / items).checked_sub(self.first_page())? as usize)?;
+        page.get(page.len().checked_sub((items - number % items) as usize)?)
     }
 
     /// The last item.
@@ -122,7 +123,7 @@ impl<T: Item> Paged<T> {
         }
         let first_page = self.first_page();
         if let Some(before) = &mut self.before {
-            let unwanted = (from / PAGE_ITEMS - first_page).min(before.pages.len() as u64);
+            let unwanted = (from / before.page_items - first_page).min(before.pages.len() as u64);
             before.pages.drain(..unwanted as usize);
             before.from = from;
         }
@@ -144,8 +145,8 @@ impl<T: Item> Paged<T> {
 
     /// The pages that the cache has not got; it has them after this.
     pub fn to_keep(&mut self) -> Vec<(u64, Vec<u8>)> {
-        let next = self.tail_from / PAGE_ITEMS;
         let Some(before) = &mut self.before else { return Vec::new() };
+        let next = self.tail_from / before.page_items;
         let kept = std::mem::replace(&mut before.kept, next);
         // Those that are kept already are passed over without being written out.
         let first = next - before.pages.len() as u64;
@@ -159,15 +160,19 @@ impl<T: Item> Paged<T> {
     }
 
     /// The list again, of its end and of the pages that `page` finds.
-    pub fn restored(end: End<Vec<T>>, page: impl Fn(u64) -> Result<Vec<u8>, String>) -> Result<Self, String> {
+    pub fn restored(
+        end: End<Vec<T>>,
+        page_items: u64,
+        page: impl Fn(u64) -> Result<Vec<u8>, String>,
+    ) -> Result<Self, String> {
         let End { from, tail_from, tail } = end;
         if from == tail_from {
             return Ok(Paged { tail, tail_from, before: None });
         }
-        let next = tail_from / PAGE_ITEMS;
+        let next = tail_from / page_items;
         let read = |number| read(&page(number)?).ok_or_else(|| format!("page {number} does not read"));
-        let pages = (from / PAGE_ITEMS..next).map(read).collect::<Result<VecDeque<_>, String>>()?;
-        Ok(Paged { tail, tail_from, before: Some(Box::new(Before { pages, from, kept: next })) })
+        let pages = (from / page_items..next).map(read).collect::<Result<VecDeque<_>, String>>()?;
+        Ok(Paged { tail, tail_from, before: Some(Box::new(Before { pages, from, kept: next, page_items })) })
     }
 
     /// The number of the first item, and the one after the last.
@@ -181,7 +186,7 @@ impl<T: Item> Paged<T> {
     }
 
     fn first_page(&self) -> u64 {
-        self.tail_from / PAGE_ITEMS - self.before.as_ref().map_or(0, |before| before.pages.len() as u64)
+        self.before.as_ref().map_or(0, |before| self.tail_from / before.page_items - before.pages.len() as u64)
     }
 }
 
@@ -227,13 +232,15 @@ mod tests {
 
     use super::*;
 
+    const PAGE_ITEMS: u64 = 256;
+
     type Kept = HashMap<u64, Vec<u8>>;
 
     fn again(list: &mut Paged<u64>, kept: &mut Kept) -> Paged<u64> {
         kept.extend(list.to_keep());
         let end = serde_json::to_vec(&list.end()).unwrap();
         let page = |number| kept.get(&number).cloned().ok_or(format!("page {number} is missing"));
-        Paged::restored(serde_json::from_slice(&end).unwrap(), page).unwrap()
+        Paged::restored(serde_json::from_slice(&end).unwrap(), PAGE_ITEMS, page).unwrap()
     }
 
     fn items(list: &Paged<u64>) -> Vec<(u64, u64)> {
@@ -246,7 +253,7 @@ mod tests {
         for dropped in [0, 1, 255, 256, 257, 511, 512, 600] {
             let (mut list, mut kept) = (Paged::default(), Kept::new());
             for number in 0..800 {
-                assert_eq!(list.push(number * 10), number);
+                assert_eq!(list.push(number * 10, PAGE_ITEMS), number);
                 if number % 97 == 0 {
                     list = again(&mut list, &mut kept);
                 }
@@ -267,7 +274,7 @@ mod tests {
         let mut list = Paged::default();
         let mut kept = Vec::new();
         for number in 0..1000 {
-            list.push(number);
+            list.push(number, PAGE_ITEMS);
             kept.extend(list.to_keep().into_iter().map(|(page, _)| page));
             assert!(serde_json::to_vec(&list.end()).unwrap().len() < 8 * PAGE_ITEMS as usize);
         }
@@ -277,21 +284,21 @@ mod tests {
     #[test]
     fn a_missing_page_is_a_fault_and_no_shorter_list() {
         let mut list: Paged<u64> = (0..600).fold(Paged::default(), |mut list, number| {
-            list.push(number);
+            list.push(number, PAGE_ITEMS);
             list
         });
         let mut kept: Kept = list.to_keep().into_iter().collect();
         kept.remove(&1);
         let page = |number| kept.get(&number).cloned().ok_or(format!("page {number} is missing"));
         let end: End<Vec<u64>> = serde_json::from_slice(&serde_json::to_vec(&list.end()).unwrap()).unwrap();
-        assert_eq!(Paged::restored(end, page).unwrap_err(), "page 1 is missing");
+        assert_eq!(Paged::restored(end, PAGE_ITEMS, page).unwrap_err(), "page 1 is missing");
     }
 
     #[test]
     fn a_snapshot_begins_where_it_is_asked_to() {
         let mut list = Paged::default();
         for number in 0..700 {
-            list.push(number * 2);
+            list.push(number * 2, PAGE_ITEMS);
         }
         for least in [0, 1, 2, 510, 511, 512, 513, 1023, 1024, 1398, 1399, 5000] {
             let found: Vec<u64> = list.snapshot().from(least).collect();

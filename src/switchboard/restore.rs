@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::core::{ConfigHead, Kept, Restored, Save};
 use super::fingerprint::of_command_id;
-use super::marks::MARK_ENTRIES;
 use super::past::config_now;
 use super::record::Entry;
+use super::sizes::PartSizes;
 use super::slot::Slot;
 use crate::domain::conversation::Status;
 use crate::domain::words::CONFIG_ID;
@@ -25,19 +25,21 @@ pub fn restore(
     through: Option<u64>,
     progress: impl FnMut(u64),
 ) -> Result<Restored, String> {
-    restore_in_parts(reader, cache, through, CHANGED_MAX, progress)
+    restore_in_parts(reader, cache, through, CHANGED_MAX, PartSizes::default(), progress)
 }
 
-/// The same with another bound on the conversations in memory that are not yet handed to the cache.
+/// The same with another bound on the conversations in memory that are not yet handed to the cache, and other sizes.
 pub fn restore_in_parts(
     reader: &Reader,
     cache: &Cache,
     through: Option<u64>,
     changed_max: usize,
+    sizes: PartSizes,
     mut progress: impl FnMut(u64),
 ) -> Result<Restored, String> {
     let head = reader.head();
-    let mut tail = Tail { cache, slots: HashMap::new(), config: Kept::default(), config_cached_through: 0, changed: 0 };
+    let mut tail =
+        Tail { cache, sizes, slots: HashMap::new(), config: Kept::default(), config_cached_through: 0, changed: 0 };
     if through.is_some() {
         tail.read_cache(reader)?;
     }
@@ -62,6 +64,7 @@ pub fn restore_in_parts(
 
 struct Tail<'a> {
     cache: &'a Cache,
+    sizes: PartSizes,
     slots: HashMap<ConversationId, Slot>,
     config: Kept,
     /// The last frame whose entries of the configuration the cache knew of.
@@ -85,7 +88,7 @@ impl Tail<'_> {
                 self.config.frames = head.frames;
                 continue;
             }
-            let slot = read_slot(self.cache, &id, &head)?;
+            let slot = read_slot(self.cache, self.sizes, &id, &head)?;
             self.slots.insert(slot.c.id.clone(), slot);
         }
         Ok(())
@@ -111,7 +114,7 @@ impl Tail<'_> {
         if !self.slots.contains_key(&id)
             && let Some((_, head)) = self.cache.get(id.as_str()).map_err(|error| error.to_string())?
         {
-            self.slots.insert(id.clone(), read_slot(self.cache, id.as_str(), &head)?);
+            self.slots.insert(id.clone(), read_slot(self.cache, self.sizes, id.as_str(), &head)?);
         }
         let slot = self.slots.remove(&id);
         // The cache may be newer than the frame up to which it is whole.
@@ -122,11 +125,12 @@ impl Tail<'_> {
             return Ok(());
         }
         let was_dirty = slot.as_ref().is_some_and(|slot| slot.is_dirty);
-        let slot = fold(slot, &line)?;
+        let slot = fold_by(slot, &line, self.sizes, |state| line.fold(state))?;
         if let Some(mut slot) = slot {
-            slot.is_in_frame(frame);
+            slot.is_in_frame(frame, self.sizes);
             // A mark takes as much room as a conversation.
-            self.changed += usize::from(!was_dirty) + usize::from(slot.marks.entries().is_multiple_of(MARK_ENTRIES));
+            let is_marked = slot.marks.entries().is_multiple_of(self.sizes.mark_entries);
+            self.changed += usize::from(!was_dirty) + usize::from(is_marked);
             slot.is_dirty = true;
             self.slots.insert(id, slot);
         }
@@ -170,21 +174,18 @@ pub fn keep(cache: &Cache, save: &Save, reader: &Reader) -> Result<(), String> {
     cache.put(states, save.through, reader).map_err(|error| error.to_string())
 }
 
-fn read_slot(cache: &Cache, id: &str, head: &[u8]) -> Result<Slot, String> {
-    Slot::from_head(head, |part, number| {
+fn read_slot(cache: &Cache, sizes: PartSizes, id: &str, head: &[u8]) -> Result<Slot, String> {
+    Slot::from_head(head, sizes, |part, number| {
         let found = cache.part(id, part, number).map_err(|error| error.to_string())?;
         found.ok_or_else(|| format!("{part:?} {number} of conversation {id} is not in the cache"))
     })
-}
-
-fn fold(slot: Option<Slot>, line: &Entry<'_>) -> Result<Option<Slot>, String> {
-    fold_by(slot, line, |state| line.fold(state))
 }
 
 /// What a line makes of a conversation, as `fold` folds it in, and of what is kept beside it.
 pub(super) fn fold_by<E>(
     slot: Option<Slot>,
     line: &Entry<'_>,
+    sizes: PartSizes,
     fold: impl FnOnce(&mut Option<Conversation>) -> Result<(), E>,
 ) -> Result<Option<Slot>, E> {
     let (mut state, rest) = match slot {
@@ -198,17 +199,18 @@ pub(super) fn fold_by<E>(
     fold(&mut state)?;
     let Some(c) = state else { return Ok(None) };
     let mut slot = Slot::restored(c, rest);
-    slot.marks.pass(&slot.c, line.seq + line.events.len() as u64);
+    slot.marks.pass(&slot.c, line.seq + line.events.len() as u64, sizes.mark_entries);
     if let Some((session, Some(closed_at))) = before
         && slot.c.session != session
     {
-        slot.ids.session_began(session, closed_at, line.at);
+        slot.ids.session_began(session, closed_at, line.at, sizes.page_items);
     }
     if let (Some(by), Some(command)) = (&line.by, &line.command)
         && let (Some(id), false) = (&command.id, line.events.is_empty())
     {
         let key = of_command_id(by, &line.conversation, id);
-        slot.ids.remember(key, line.digest().unwrap_or_default(), slot.c.session, line.seq, line.kinds());
+        let command = (key, line.digest().unwrap_or_default());
+        slot.ids.remember(command, slot.c.session, line.seq, line.kinds(), sizes.page_items);
     }
     Ok(Some(slot))
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::command_ids::{Closed, CommandIds, Decided, IdsEnd};
 use super::marks::Marks;
 use super::paged::{End, Paged};
+use super::sizes::PartSizes;
 use crate::domain::timers::Activity;
 use crate::domain::{Conversation, Text, Time};
 use crate::log::Part;
@@ -99,14 +100,19 @@ impl Slot {
     }
 
     /// From the cache; `part` finds what stands beside the head. There may have been activity that was never noted.
-    pub fn from_head(head: &[u8], part: impl Fn(Part, u64) -> Result<Vec<u8>, String>) -> Result<Slot, String> {
+    pub fn from_head(
+        head: &[u8],
+        sizes: PartSizes,
+        part: impl Fn(Part, u64) -> Result<Vec<u8>, String>,
+    ) -> Result<Slot, String> {
         let head: ReadHead = serde_json::from_slice(head).map_err(unread)?;
         let page = |kind| {
             let part = &part;
             move |number| part(kind, number)
         };
-        let ids = CommandIds::restored(head.command_ids, page(Part::CommandIds), page(Part::Sessions))?;
-        let frames = Paged::restored(head.frames, page(Part::Frames))?;
+        let ids =
+            CommandIds::restored(head.command_ids, sizes.page_items, page(Part::CommandIds), page(Part::Sessions))?;
+        let frames = Paged::restored(head.frames, sizes.page_items, page(Part::Frames))?;
         Ok(Slot::restored(head.conversation, Some((ids, frames, Marks::after(head.entries)))))
     }
 
@@ -130,9 +136,9 @@ impl Slot {
     }
 
     /// Takes in that the log holds an entry of it in that frame.
-    pub fn is_in_frame(&mut self, frame: u64) {
+    pub fn is_in_frame(&mut self, frame: u64, sizes: PartSizes) {
         if self.frames.last() != Some(&frame) {
-            self.frames.push(frame);
+            self.frames.push(frame, sizes.page_items);
         }
     }
 }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use switchboard::log::Log;
+use switchboard::switchboard::PartSizes;
 use switchboard::switchboard::audit::Audit;
 use switchboard::switchboard::core::Saved;
-use switchboard::switchboard::marks::{MARK_ENTRIES, Mark};
+use switchboard::switchboard::marks::Mark;
 use switchboard::switchboard::port::{Ask, Moment, PastAsk, Span};
 use switchboard::switchboard::restore::keep;
 
@@ -195,7 +196,7 @@ fn the_past_of_a_long_conversation_is_read_from_a_mark_nearby_and_is_what_was_se
         assert_eq!(then["conversation"], *state, "at seq {seq}");
         let mark = Mark::before(&site.cache, "c1", *seq).unwrap();
         let read = seq - mark.map_or(0, |mark| mark.next_seq);
-        assert!(read <= MARK_ENTRIES + 10, "{read} events are read for seq {seq}");
+        assert!(read <= PartSizes::default().mark_entries + 10, "{read} events are read for seq {seq}");
     }
 }
 

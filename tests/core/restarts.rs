@@ -6,34 +6,41 @@ use serde_json::{Value, json};
 use switchboard::domain::command::IntegrationCommand;
 use switchboard::domain::metadata::Metadata;
 use switchboard::domain::{Command, Time};
-use switchboard::log::Log;
+use switchboard::log::{Log, Part};
 use switchboard::switchboard::core::Restored;
+use switchboard::switchboard::slot::Slot;
 
 use super::say::*;
 use super::site::{Cached, Site};
 use super::usual;
 
-/// All that a start knows, in a form that can be compared: every field, command id and frame of each conversation.
-pub fn known(site: &Site, restored: &Restored) -> BTreeMap<String, Value> {
+/// What is known of one conversation, in a form that can be compared: its head, and the pages that stand beside it.
+type Known = (Value, Vec<(Part, u64, Vec<u8>)>);
+
+fn known_of(slot: &Slot) -> Known {
+    // Marks that the cache has are not read at a start.
+    let pages = slot.parts().into_iter().filter(|(part, ..)| *part != Part::Mark);
+    (serde_json::from_slice(&slot.to_head()).unwrap(), pages.collect())
+}
+
+/// All that a start knows: every field, command id and frame of each conversation.
+pub fn known(site: &Site, restored: &Restored) -> BTreeMap<String, Known> {
     let mut known = BTreeMap::new();
     for found in site.cache.closed_after(None, usize::MAX) {
         let (id, head) = found.unwrap();
-        known.insert(id, serde_json::from_slice(&head).unwrap());
+        let part = |part, number| site.cache.part(&id, part, number).unwrap().ok_or("a page is missing".to_owned());
+        let slot = Slot::from_head(&head, site.sizes, part).unwrap();
+        known.insert(id, known_of(&slot));
     }
-    for slot in &restored.slots {
-        known.insert(slot.c.id.to_string(), serde_json::from_slice(&slot.to_head()).unwrap());
-    }
+    known.extend(restored.slots.iter().map(|slot| (slot.c.id.to_string(), known_of(slot))));
     known
 }
 
 /// Checks that a start from the log alone and one from the cache read the same.
 pub fn check_starts_agree(site: &Site, through: Option<u64>) {
     let (from_log, from_cache) = (site.restored_from_the_log(), site.restored_from(through));
-    let nothing_cached: BTreeMap<String, Value> = from_log
-        .slots
-        .iter()
-        .map(|slot| (slot.c.id.to_string(), serde_json::from_slice(&slot.to_head()).unwrap()))
-        .collect();
+    let nothing_cached: BTreeMap<String, Known> =
+        from_log.slots.iter().map(|slot| (slot.c.id.to_string(), known_of(slot))).collect();
     assert_eq!(known(site, &from_cache), nothing_cached);
     assert_eq!(from_cache.config.config, from_log.config.config);
     assert_eq!(from_cache.config.frames, from_log.config.frames);

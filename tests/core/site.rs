@@ -7,15 +7,15 @@ use std::sync::Arc;
 use serde_json::Value;
 use switchboard::domain::{By, Conversation, Name, Text, Time};
 use switchboard::log::{Cache, Directory, Entry, Head, Log, MemoryLog, SimulatedDisk};
-use switchboard::switchboard::Gauges;
-use switchboard::switchboard::core::{Core, Restored, Save, Saved};
+use switchboard::switchboard::core::{Core, Limits, Restored, Save, Saved};
 use switchboard::switchboard::fingerprint::Secret;
 use switchboard::switchboard::group::{Group, Written};
 use switchboard::switchboard::past::{Archive, ReadOutcome, read};
 use switchboard::switchboard::port::{
     Answer, Ask, Direction, Effect, ListAsk, Moment, PastAsk, PutAsk, ReadJob, Request, Span,
 };
-use switchboard::switchboard::restore::{keep, restore};
+use switchboard::switchboard::restore::{keep, restore_in_parts};
+use switchboard::switchboard::{Gauges, PartSizes};
 use tempfile::TempDir;
 
 use super::say::{Call, SECOND, anybody, conversation, olga, put};
@@ -57,6 +57,8 @@ pub struct Site {
     pub through: Option<u64>,
     /// Whether `run` keeps states when the switchboard asks for it.
     pub keeps: bool,
+    /// The parts in which long conversations are kept.
+    pub sizes: PartSizes,
     directory: Arc<Directory>,
     place: TempDir,
     flying: VecDeque<Group>,
@@ -69,7 +71,12 @@ pub struct Site {
 impl Site {
     /// A new switchboard under that configuration, ready.
     pub fn new(config: &Value) -> Site {
-        let mut site = Site::bare();
+        Site::of_parts(config, PartSizes::default())
+    }
+
+    /// The same with other sizes of what is kept of long conversations.
+    pub fn of_parts(config: &Value, sizes: PartSizes) -> Site {
+        let mut site = Site::bare_of_parts(sizes);
         assert_eq!(site.put(put(config))["outcome"], "applied");
         site.core.ready(true, site.now);
         site
@@ -77,20 +84,24 @@ impl Site {
 
     /// A new switchboard without any configuration, not ready.
     pub fn bare() -> Site {
-        let place = tempfile::tempdir().unwrap();
-        let directory = Arc::new(Directory::open_or_create(place.path()).unwrap());
-        Site::open(place, directory, SimulatedDisk::default(), BEGIN)
+        Site::bare_of_parts(PartSizes::default())
     }
 
-    fn open(place: TempDir, directory: Arc<Directory>, disk: SimulatedDisk, now: Time) -> Site {
+    fn bare_of_parts(sizes: PartSizes) -> Site {
+        let place = tempfile::tempdir().unwrap();
+        let directory = Arc::new(Directory::open_or_create(place.path()).unwrap());
+        Site::open(place, directory, SimulatedDisk::default(), BEGIN, sizes)
+    }
+
+    fn open(place: TempDir, directory: Arc<Directory>, disk: SimulatedDisk, now: Time, sizes: PartSizes) -> Site {
         let log = MemoryLog::open(&disk, directory.log_id()).unwrap();
         let (cache, through) = Cache::open(directory.clone(), &log.reader()).unwrap();
-        let restored = restore(&log.reader(), &cache, through, |_| {}).unwrap();
+        let restored = restored(&log, &cache, through, sizes);
         let gauges = Arc::new(Gauges::default());
         let secret = Secret(*directory.key());
         let core = Core::new(secret, Box::new(cache.clone()), gauges.clone(), WAITING_MAX, restored);
         Site {
-            core,
+            core: core.with_limits(Limits { parts: sizes, ..Limits::default() }),
             now,
             gauges,
             left: Vec::new(),
@@ -99,6 +110,7 @@ impl Site {
             cache,
             through,
             keeps: false,
+            sizes,
             directory,
             place,
             flying: VecDeque::new(),
@@ -111,13 +123,13 @@ impl Site {
 
     /// Kills the switchboard and starts it again: what was on its way is lost. It is not ready.
     pub fn restart(self, cached: Cached) -> Site {
-        let Site { core, log, cache, disk, directory, place, now, keeps, asked, .. } = self;
+        let Site { core, log, cache, disk, directory, place, now, keeps, sizes, asked, .. } = self;
         drop((core, log, cache));
         disk.cut_power(0);
         if cached == Cached::Nothing {
             std::fs::remove_file(directory.path().join("cache.json")).unwrap();
         }
-        Site { keeps, asked, ..Site::open(place, directory, disk, now) }
+        Site { keeps, asked, ..Site::open(place, directory, disk, now, sizes) }
     }
 
     /// What a start would read with no cache at all.
@@ -125,12 +137,12 @@ impl Site {
         let place = tempfile::tempdir().unwrap();
         let directory = Arc::new(Directory::create(place.path(), self.directory.log_id()).unwrap());
         let (cache, through) = Cache::open(directory, &self.log.reader()).unwrap();
-        restore(&self.log.reader(), &cache, through, |_| {}).unwrap()
+        restored(&self.log, &cache, through, self.sizes)
     }
 
     /// What a start would read now, without ending this run. Only between two rounds of keeping.
     pub fn restored_from(&self, through: Option<u64>) -> Restored {
-        restore(&self.log.reader(), &self.cache, through, |_| {}).unwrap()
+        restored(&self.log, &self.cache, through, self.sizes)
     }
 
     pub fn head(&self) -> Head {
@@ -415,4 +427,8 @@ impl Site {
         };
         self.left.push(left);
     }
+}
+
+fn restored(log: &MemoryLog, cache: &Cache, through: Option<u64>, sizes: PartSizes) -> Restored {
+    restore_in_parts(&log.reader(), cache, through, usize::MAX, sizes, |_| {}).unwrap()
 }

@@ -5,6 +5,7 @@
 use serde_json::{Value, json};
 use switchboard::domain::By;
 use switchboard::log::Log;
+use switchboard::switchboard::PartSizes;
 use switchboard::switchboard::audit::Audit;
 use switchboard::switchboard::port::{Ask, ListAsk, Moment, PastAsk, Span};
 
@@ -48,7 +49,7 @@ fn whatever_happens_the_log_is_what_is_served_and_nothing_is_shown_that_it_does_
 
 fn walk(seed: u64, steps: u64) {
     let mut dice = Dice { numbers: random::Dice::new(seed), era: 0 };
-    let mut site = Site::new(&usual());
+    let mut site = Site::of_parts(&usual(), PartSizes { page_items: 3, mark_entries: 2 });
     let mut witness = Witness::default();
     for at in 0..steps {
         dice.era = at / 500;

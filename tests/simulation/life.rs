@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use switchboard::domain::By;
-use switchboard::log::{Cache, Log, Reader};
+use switchboard::log::{Cache, Log, Part, Reader};
+use switchboard::switchboard::PartSizes;
 use switchboard::switchboard::core::Restored;
+use switchboard::switchboard::slot::Slot;
 
 use super::clients::{What, random_config};
-use super::machine::{Machine, Opened, Process, Sent};
+use super::machine::{Machine, Opened, Process, Sent, Setup};
 use super::random::Dice;
 use super::world::World;
 
@@ -29,7 +31,7 @@ impl World {
         self.witness.check_nothing_is_lost(&reader);
         self.witness.read_log(&reader);
         if dice.one_in(2) {
-            check_starts_agree(&reader, &opened);
+            check_starts_agree(&reader, &opened, &self.setup);
         }
         self.witness.ready_at = None;
         let process = Process::start(&self.setup, opened, self.machine.clock);
@@ -141,20 +143,31 @@ impl World {
     }
 }
 
+/// What is known of one conversation: its head, and the pages that stand beside it.
+type Known = (Value, Vec<(Part, u64, Vec<u8>)>);
+
 /// All that a start knows: every field, command id and frame of each conversation.
-fn known(cache: &Cache, restored: &Restored) -> BTreeMap<String, Value> {
-    let closed = cache.closed_after(None, usize::MAX).map(Result::unwrap);
-    let closed = closed.map(|(id, head)| (id, serde_json::from_slice(&head).unwrap()));
-    let slots = restored.slots.iter();
-    let slots = slots.map(|slot| (slot.c.id.to_string(), serde_json::from_slice(&slot.to_head()).unwrap()));
-    closed.chain(slots).collect()
+fn known(cache: &Cache, restored: &Restored, sizes: PartSizes) -> BTreeMap<String, Known> {
+    let closed = cache.closed_after(None, usize::MAX).map(Result::unwrap).map(|(id, head)| {
+        let part = |part, number| cache.part(&id, part, number).unwrap().ok_or("a page is missing".to_owned());
+        let slot = Slot::from_head(&head, sizes, part).unwrap();
+        (id, known_of(&slot))
+    });
+    closed.chain(restored.slots.iter().map(|slot| (slot.c.id.to_string(), known_of(slot)))).collect()
+}
+
+fn known_of(slot: &Slot) -> Known {
+    // Marks that the cache has are not read at a start.
+    let pages = slot.parts().into_iter().filter(|(part, ..)| *part != Part::Mark);
+    (serde_json::from_slice(&slot.to_head()).unwrap(), pages.collect())
 }
 
 /// A start from the cache reads what one from the log alone reads.
-pub fn check_starts_agree(reader: &Reader, opened: &Opened) {
-    let (empty, whole) = Machine::restored_from_the_log(reader);
+pub fn check_starts_agree(reader: &Reader, opened: &Opened, setup: &Setup) {
+    let sizes = setup.limits.parts;
+    let (empty, whole) = Machine::restored_from_the_log(reader, sizes);
     let restored = &opened.restored;
-    assert_eq!(known(&opened.cache, restored), known(&empty, &whole), "what a start knows");
+    assert_eq!(known(&opened.cache, restored, sizes), known(&empty, &whole, sizes), "what a start knows");
     assert_eq!(restored.config.config, whole.config.config);
     assert_eq!(restored.config.frames, whole.config.frames);
     assert_eq!(restored.config.file, whole.config.file);

@@ -9,14 +9,14 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use switchboard::domain::Time;
 use switchboard::log::{Cache, Log, LogError, MemoryLog, Outcome, Reader, Room, SimulatedCache, SimulatedDisk};
-use switchboard::switchboard::Gauges;
 use switchboard::switchboard::core::{Core, Limits, Restored, Save, Saved};
 use switchboard::switchboard::fingerprint::Secret;
 use switchboard::switchboard::group::{Group, Written};
 use switchboard::switchboard::past::{Archive, ReadOutcome, read, recorded_from};
 use switchboard::switchboard::port::{Answer, Effect, ListJob, ReadJob, Recorded, Relay, Request};
 use switchboard::switchboard::publication::Publication;
-use switchboard::switchboard::restore::{keep, restore, restore_in_parts};
+use switchboard::switchboard::restore::{keep, restore_in_parts};
+use switchboard::switchboard::{Gauges, PartSizes};
 use uuid::Uuid;
 
 pub const LOG_ID: Uuid = Uuid::from_u128(0x51_4d);
@@ -107,11 +107,12 @@ impl Machine {
         let log = MemoryLog::open(&self.disk, LOG_ID).map_err(|error| error.to_string())?;
         let reader = log.reader();
         let (cache, through) = Cache::open_simulated(&self.cache, &reader).map_err(|error| error.to_string())?;
-        match restore_in_parts(&reader, &cache, through, setup.changed_max, |_| {}) {
+        let sizes = setup.limits.parts;
+        match restore_in_parts(&reader, &cache, through, setup.changed_max, sizes, |_| {}) {
             Ok(restored) => Ok(Opened { log, cache, restored }),
             Err(_) if through.is_some() => {
                 let cache = cache.start_over().map_err(|error| error.to_string())?;
-                let restored = restore_in_parts(&reader, &cache, None, setup.changed_max, |_| {})?;
+                let restored = restore_in_parts(&reader, &cache, None, setup.changed_max, sizes, |_| {})?;
                 Ok(Opened { log, cache, restored })
             }
             Err(why) => Err(why),
@@ -119,9 +120,9 @@ impl Machine {
     }
 
     /// What a start without any cache would read.
-    pub fn restored_from_the_log(reader: &Reader) -> (Cache, Restored) {
+    pub fn restored_from_the_log(reader: &Reader, sizes: PartSizes) -> (Cache, Restored) {
         let (cache, through) = Cache::open_simulated(&SimulatedCache::default(), reader).unwrap();
-        let restored = restore(reader, &cache, through, |_| {}).unwrap();
+        let restored = restore_in_parts(reader, &cache, through, usize::MAX, sizes, |_| {}).unwrap();
         (cache, restored)
     }
 }

@@ -2,6 +2,7 @@
 //! left out changes no other. Which faults there are is drawn a run at a time: a run without crashes goes deeper
 //! into everything else than one with all faults at once.
 
+use switchboard::switchboard::PartSizes;
 use switchboard::switchboard::core::Limits;
 
 use super::machine::Setup;
@@ -151,7 +152,11 @@ fn setup(dice: &mut Dice) -> Setup {
             save_every_ms: dice.pick(&[0, 2000]),
             save_conversations_max: dice.pick(&[1, 2, 256]),
             save_patience_steps: dice.pick(&[0, 2, 64]),
+            parts: PartSizes::default(),
         };
+    }
+    if dice.below(4) > 0 {
+        limits.parts = PartSizes { page_items: dice.pick(&[1, 2, 3, 7]), mark_entries: dice.pick(&[1, 2, 5]) };
     }
     Setup {
         limits,

@@ -2,6 +2,7 @@
 
 use switchboard::domain::Conversation;
 use switchboard::log::{Cache, Log, MemoryLog, Reader};
+use switchboard::switchboard::PartSizes;
 use switchboard::switchboard::audit::Audit;
 use switchboard::switchboard::past::{Archive, answer_past, find_frames};
 use switchboard::switchboard::port::{Moment, PastAsk};
@@ -75,7 +76,7 @@ impl World {
         assert!(process.core.is_idle(), "something waits for ever");
         self.network.check_all_arrived(&self.witness);
         self.clients.check_refused_did_nothing(&self.witness);
-        check_rules_hold(&process.log.reader(), self.witness.last_seq());
+        check_rules_hold(&process.log.reader(), self.setup.limits.parts, self.witness.last_seq());
         let archive = process.archive();
         let every = self.witness.past.len() / PAST_MAX + 1;
         for then in self.witness.past.iter().step_by(every) {
@@ -107,17 +108,17 @@ impl World {
         let reader = log.reader();
         let (cache, through) = Cache::open_simulated(&self.machine.cache, &reader).unwrap();
         let Some(through) = through else { return };
-        audit(&reader).check_cache(&cache, through).unwrap_or_else(|why| panic!("{why}"));
+        audit(&reader, self.setup.limits.parts).check_cache(&cache, through).unwrap_or_else(|why| panic!("{why}"));
     }
 }
 
 /// What `verify` says of the log of a whole life.
-fn check_rules_hold(reader: &Reader, last_seq: u64) {
-    assert_eq!(audit(reader).tally().events, last_seq);
+fn check_rules_hold(reader: &Reader, sizes: PartSizes, last_seq: u64) {
+    assert_eq!(audit(reader, sizes).tally().events, last_seq);
 }
 
-fn audit(reader: &Reader) -> Audit {
-    let mut audit = Audit::default();
+fn audit(reader: &Reader, sizes: PartSizes) -> Audit {
+    let mut audit = Audit::of_parts(sizes);
     for frame in reader.frames(1).map(Result::unwrap) {
         for entry in &frame.entries {
             audit.take(frame.header.frame, entry).unwrap_or_else(|finding| panic!("{finding}"));

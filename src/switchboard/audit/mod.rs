@@ -15,6 +15,7 @@ use super::core::ConfigHead;
 use super::fingerprint::of_command_id;
 use super::record::Entry;
 use super::restore::fold_by;
+use super::sizes::PartSizes;
 use super::slot::Slot;
 use crate::domain::config::ConfigEvent;
 use crate::domain::conversation::Status;
@@ -30,6 +31,7 @@ pub struct Audit {
     config_head: ConfigHead,
     held: HashMap<ConversationId, Held>,
     tally: Tally,
+    sizes: PartSizes,
 }
 
 /// What was found in order.
@@ -88,6 +90,11 @@ enum Held {
 type Wrong = (u64, String);
 
 impl Audit {
+    /// An examination of a log whose cache was kept in parts of other sizes.
+    pub fn of_parts(sizes: PartSizes) -> Audit {
+        Audit { sizes, ..Audit::default() }
+    }
+
     /// Holds the next entry to the rules, and takes it in. After a finding the audit is over.
     pub fn take(&mut self, frame: u64, entry: &log::Entry) -> Result<(), Finding> {
         let found = |(seq, text)| Finding { frame, seq, text };
@@ -128,15 +135,15 @@ impl Audit {
     fn take_conversation(&mut self, frame: u64, entry: &log::Entry, line: &Entry<'_>) -> Result<(), Wrong> {
         let wrong = |text| (line.seq, text);
         let id = ConversationId::parse(&line.conversation).map_err(|bad| wrong(bad.to_string()))?;
-        let slot = self.held.remove(&id).map(Held::slot).transpose().map_err(wrong)?;
+        let slot = self.held.remove(&id).map(|held| held.slot(self.sizes)).transpose().map_err(wrong)?;
         if let Some(slot) = &slot {
             check_command_id(slot, line).map_err(wrong)?;
         }
         let before = slot.as_ref().map(|slot| (slot.c.session, slot.c.status));
         let config = &self.config;
-        let slot = fold_by(slot, line, |state| hold_to_rules(state, line, entry, config))?;
+        let slot = fold_by(slot, line, self.sizes, |state| hold_to_rules(state, line, entry, config))?;
         let mut slot = slot.ok_or_else(|| wrong(format!("a note of {id}, which has not begun")))?;
-        slot.is_in_frame(frame);
+        slot.is_in_frame(frame, self.sizes);
         self.count(before, &slot.c);
         self.held.insert(id, Held::of(slot));
         Ok(())
@@ -165,11 +172,12 @@ impl Held {
         }
     }
 
-    fn slot(self) -> Result<Slot, String> {
+    fn slot(self, sizes: PartSizes) -> Result<Slot, String> {
         match self {
             Held::Whole(slot) => Ok(*slot),
             Held::Closed { head, .. } => {
-                Slot::from_head(&head, |part, number| Err(format!("{part:?} {number} of a short conversation")))
+                let nowhere = |part, number| Err(format!("{part:?} {number} of a short conversation"));
+                Slot::from_head(&head, sizes, nowhere)
             }
         }
     }

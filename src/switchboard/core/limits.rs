@@ -1,5 +1,7 @@
 //! How much the owner of state does in one go: commands go on in between, and nothing grows without bound.
 
+use crate::switchboard::sizes::PartSizes;
+
 /// The bounds of one step. A simulation makes them small, so that what takes thousands of conversations takes few.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -28,6 +30,8 @@ pub struct Limits {
     pub save_conversations_max: usize,
     /// Steps that a round waits for conversations to rest before it holds decisions back.
     pub save_patience_steps: u32,
+    /// The parts in which long conversations are kept.
+    pub parts: PartSizes,
 }
 
 impl Default for Limits {
@@ -45,6 +49,7 @@ impl Default for Limits {
             save_every_ms: 2000,
             save_conversations_max: 256,
             save_patience_steps: 64,
+            parts: PartSizes::default(),
         }
     }
 }

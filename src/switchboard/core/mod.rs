@@ -203,7 +203,7 @@ impl Core {
             match owner {
                 Some(id) => {
                     if let Some(slot) = self.slots.get_mut(&id) {
-                        slot.is_in_frame(frame);
+                        slot.is_in_frame(frame, self.limits.parts);
                     }
                 }
                 None => self.config.is_in_frame(frame),
@@ -421,7 +421,7 @@ impl Core {
             return Ok(());
         }
         if let Some(head) = self.archive.head(id)? {
-            let slot = Slot::from_head(&head, |part, number| self.archive.part(id, part, number))?;
+            let slot = Slot::from_head(&head, self.limits.parts, |part, number| self.archive.part(id, part, number))?;
             self.adopt(slot);
         }
         Ok(())

@@ -54,10 +54,10 @@ impl Core {
         slot.last_message_id.clone_from(&live.last_message_id);
         let (line, personal, recorded) = writer.finish();
         if let (true, Some(closed_at)) = (c.session != session, closed_at) {
-            slot.ids.session_began(session, closed_at, cause.at);
+            slot.ids.session_began(session, closed_at, cause.at, self.limits.parts.page_items);
         }
         self.next_seq += events.len() as u64;
-        slot.marks.pass(&slot.c, self.next_seq);
+        slot.marks.pass(&slot.c, self.next_seq, self.limits.parts.mark_entries);
         self.last_at = cause.at;
         self.count(id, status);
         self.remember(id, events, cause, seq);
@@ -85,7 +85,7 @@ impl Core {
     pub(super) fn note(&mut self, id: &ConversationId, note: &Note, now: Time) {
         let Some(slot) = self.slots.get_mut(id) else { return };
         slot.c.note(note);
-        slot.marks.pass(&slot.c, self.next_seq);
+        slot.marks.pass(&slot.c, self.next_seq, self.limits.parts.mark_entries);
         let version = slot.c.version;
         self.last_at = now;
         let (line, personal) = record::note_line(self.next_seq, now, id, note);
@@ -122,7 +122,8 @@ impl Core {
         let (Some(command_id), Some(slot)) = (cause.command_id, self.slots.get_mut(id)) else { return };
         let key = of_command_id(cause.by, id.as_str(), command_id);
         let kinds = events.iter().map(Event::kind);
-        slot.ids.remember(key, cause.digest.unwrap_or_default(), slot.c.session, seq, kinds);
+        let command = (key, cause.digest.unwrap_or_default());
+        slot.ids.remember(command, slot.c.session, seq, kinds, self.limits.parts.page_items);
     }
 
     fn changed(&mut self, id: &ConversationId) {
