@@ -28,6 +28,20 @@ impl Bench for OnDisk {
     }
 }
 
+/// The same in volumes of a frame or two.
+struct InVolumes(TempDir);
+
+impl Bench for InVolumes {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn open(&self) -> Box<dyn Log> {
+        let directory = Directory::open_or_create(self.0.path()).unwrap();
+        Box::new(DiskLog::open_with(Arc::new(directory), 1).unwrap())
+    }
+}
+
 struct InMemory(SimulatedDisk);
 
 impl Bench for InMemory {
@@ -44,6 +58,9 @@ macro_rules! for_every_engine {
     ($($test:ident)*) => {
         mod disk {
             $(#[test] fn $test() { super::$test::<super::OnDisk>() })*
+        }
+        mod volumes {
+            $(#[test] fn $test() { super::$test::<super::InVolumes>() })*
         }
         mod memory {
             $(#[test] fn $test() { super::$test::<super::InMemory>() })*

@@ -1,6 +1,7 @@
 //! The data directory: what is where, whose it is, and whether there is space.
 //!
-//! `switchboard.json` says which log this is · `log/` is the log, `log.json` how far it reached · `cache/` and `cache.json` may be deleted while
+//! `switchboard.json` says which log this is · `log/` is the log: `log/1`, `log/2` and so on are its volumes, `log/1.json` says
+//! what the first of them holds, `log/next` is the one to come · `log.json` says how far the log reached · `cache/` and `cache.json` may be deleted while
 //! nothing runs · `reserve` is given back when the disk is full, because the database needs space even to open.
 //!
 //! The directory is locked while it is open. A new one is called `switchboard.json.new` until its log is on stable
@@ -20,6 +21,7 @@ use super::Room;
 use super::codec::{hex, unhex};
 use super::error::LogError;
 use super::store::{SEGMENT_BYTES, sync_path};
+use super::volumes;
 
 /// The format of data directories that this program reads and writes.
 const FORMAT: u64 = 1;
@@ -81,7 +83,8 @@ impl Directory {
 
     /// Opens a data directory that holds a log: for tools. Makes nothing.
     pub fn open(path: &Path) -> Result<Self, LogError> {
-        if !path.join(METADATA).exists() && !path.join(METADATA_IMPORT).exists() && !path.join("log/db").exists() {
+        let metadata = [METADATA, METADATA_IMPORT];
+        if !metadata.iter().any(|file| path.join(file).exists()) && !volumes::is_there(&path.join("log")) {
             return Err(LogError::NoLog(path.to_path_buf()));
         }
         let lock = lock(path)?;
@@ -103,13 +106,14 @@ impl Directory {
         &self.path
     }
 
-    /// Where the log is; an error where a log that was there is gone.
-    pub(super) fn log_path(&self) -> Result<PathBuf, LogError> {
-        let log = self.path.join("log");
-        if self.path.join(METADATA).exists() && !log.join("db").exists() {
-            return Err(LogError::Corrupt(log, "its file db is gone".into()));
-        }
-        Ok(log)
+    /// Where the log is.
+    pub(super) fn log_path(&self) -> PathBuf {
+        self.path.join("log")
+    }
+
+    /// Whether the log was on stable storage once: then it must be there.
+    pub(super) fn is_settled(&self) -> bool {
+        self.path.join(METADATA).exists()
     }
 
     /// Called when the log is on stable storage: from now on it must be there.

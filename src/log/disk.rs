@@ -1,4 +1,4 @@
-//! The log on disk: frames in a sled database, every group synced before it counts.
+//! The log on disk: frames in sled databases, one [volume](super::volumes) after the other, every group synced before it counts.
 
 use std::sync::Arc;
 
@@ -8,28 +8,76 @@ use super::error::LogError;
 use super::pack::{Packed, Packer};
 use super::reader::Reader;
 use super::store::{Store, careful};
+use super::volumes::{Next, Opening, Sealed, VOLUME_BYTES, Volumes};
 use super::{Draft, Log, Outcome, Room};
 
 /// The log of a data directory.
 pub struct DiskLog {
     directory: Arc<Directory>,
+    volumes: Arc<Volumes>,
+    /// The volume that is written to.
     store: Arc<Store>,
+    next: Next,
+    filled: Filled,
     space: Space,
     packer: Packer,
     reader: Reader,
     stopped: bool,
 }
 
+/// How full the volume is that is written to.
+struct Filled {
+    bytes: u64,
+    /// The next one begins at so many.
+    full: u64,
+    /// No attempt to begin it before so many.
+    not_before: u64,
+}
+
+impl Filled {
+    /// The next volume is made while the last part of one is written.
+    fn is_nearly_full(&self) -> bool {
+        self.bytes >= self.not_before.max(self.full - self.full / 8)
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes >= self.not_before.max(self.full)
+    }
+
+    /// So full that whoever writes waits for the next one.
+    fn is_overfull(&self) -> bool {
+        self.is_full() && self.bytes >= self.full + self.full / 8
+    }
+
+    /// What failed is not tried again at once.
+    fn put_off(&mut self) {
+        self.not_before = self.bytes + self.full / 8;
+    }
+}
+
 impl DiskLog {
     /// Opens the log of a data directory, or makes it where the directory is new.
     /// Everything that it finds is on stable storage when this returns.
     pub fn open(directory: Arc<Directory>) -> Result<Self, LogError> {
+        Self::open_with(directory, VOLUME_BYTES)
+    }
+
+    /// The same with volumes of about so many bytes.
+    pub(super) fn open_with(directory: Arc<Directory>, volume_bytes: u64) -> Result<Self, LogError> {
         let space = Space::open(directory.clone())?;
-        let store = Arc::new(Store::open(&directory.log_path()?)?);
+        let known_end = end::known(&directory)?;
+        let opening = if directory.is_settled() { Opening::Known } else { Opening::New };
+        let volumes = Arc::new(Volumes::open(&directory, opening, known_end.as_ref())?);
         directory.settle()?;
-        let reader = Reader::open(store.clone(), directory.log_id())?;
-        end::check(&directory, &reader)?;
-        Ok(Self { directory, store, space, packer: Packer::new(), reader, stopped: false })
+        let (store, next) = (volumes.last()?, volumes.next()?);
+        let reader = Reader::open(volumes.clone(), directory.log_id())?;
+        volumes.check_last(&reader)?;
+        if let Some(known) = known_end {
+            end::check(&directory, &known, &reader)?;
+        }
+        end::note(&directory, &reader.head(), volumes.last_number())?;
+        let filled = Filled { bytes: volumes.filled(&reader)?, full: volume_bytes, not_before: 0 };
+        Ok(Self { directory, volumes, store, next, filled, space, packer: Packer::new(), reader, stopped: false })
     }
 
     /// Stores what was packed. The log counts as stopped until all of it is durable.
@@ -38,6 +86,47 @@ impl DiskLog {
         let stored = self.write(packed).and_then(|()| self.store.sync());
         stored.inspect_err(|_| self.store.abandon()).map_err(LogError::Write)?;
         self.reader.adopt(packed.head.clone());
+        self.filled.bytes += packed.bytes() as u64;
+        self.stopped = false;
+        Ok(())
+    }
+
+    /// Begins the next volume where this one is full. That which cannot be made, as on a disk that is nearly full,
+    /// keeps nobody from writing: this one becomes a little larger.
+    pub(super) fn turn_over(&mut self) -> Result<(), LogError> {
+        if self.filled.is_nearly_full() && matches!(self.space.room(), Room::Enough) {
+            self.next.make();
+        }
+        if !self.filled.is_full() || !(self.next.is_made() || self.filled.is_overfull()) {
+            return Ok(());
+        }
+        let made = self.next.take();
+        let sealed = made.and_then(|store| {
+            let sealed = self.volumes.seal(&self.reader, self.filled.bytes, self.next.folder())?;
+            let folder = self.volumes.folder_of(sealed.volume + 1);
+            Ok((sealed, Arc::new(store.moved(&folder))))
+        });
+        match sealed {
+            Ok((sealed, store)) => self.turn(sealed, store),
+            Err(error) => {
+                tracing::warn!(%error, "the next volume of the log cannot be made: the last one is written to further");
+                self.filled.put_off();
+                Ok(())
+            }
+        }
+    }
+
+    /// Goes on in the next volume, which has its number. The log counts as stopped until that is durable.
+    fn turn(&mut self, sealed: Sealed, store: Arc<Store>) -> Result<(), LogError> {
+        self.stopped = true;
+        tracing::info!(
+            volume = sealed.volume,
+            through = sealed.end.next_seq - 1,
+            "a volume of the log is full and sealed"
+        );
+        let turned = self.volumes.turn(&self.directory, sealed, store.clone());
+        turned.map_err(|error| LogError::Write(error.to_string()))?;
+        (self.store, self.filled.bytes, self.filled.not_before) = (store, 0, 0);
         self.stopped = false;
         Ok(())
     }
@@ -55,6 +144,12 @@ impl DiskLog {
         })
     }
 
+    /// The volumes that it stands in.
+    #[cfg(test)]
+    pub(super) fn volumes(&self) -> &Volumes {
+        &self.volumes
+    }
+
     fn usable(&self) -> Result<(), LogError> {
         if self.stopped { Err(LogError::Stopped) } else { Ok(()) }
     }
@@ -68,6 +163,7 @@ impl Log for DiskLog {
         }
         let packed = self.packer.pack(&self.reader.head(), group, published_through)?;
         self.space.admit(packed.bytes() as u64)?;
+        self.turn_over()?;
         self.store(&packed)?;
         Ok(packed.outcomes)
     }
@@ -88,7 +184,7 @@ impl Log for DiskLog {
             self.store(&packed)?;
         }
         self.store.sync().inspect_err(|_| self.store.abandon()).map_err(LogError::Write)?;
-        end::note(&self.directory, &self.reader)
+        end::note(&self.directory, &self.reader.head(), self.volumes.last_number())
     }
 }
 
@@ -104,6 +200,7 @@ mod tests {
     use super::*;
 
     const CHILD: &str = "SWITCHBOARD_TEST_LOG";
+    const VOLUME: &str = "SWITCHBOARD_TEST_LOG_VOLUME";
 
     fn open(path: &Path) -> DiskLog {
         DiskLog::open(Arc::new(Directory::open_or_create(path).unwrap())).unwrap()
@@ -119,7 +216,9 @@ mod tests {
     #[test]
     fn child_that_appends_until_it_is_killed() {
         let Ok(path) = std::env::var(CHILD) else { return };
-        let mut log = open(Path::new(&path));
+        let volume_bytes = std::env::var(VOLUME).unwrap().parse().unwrap();
+        let directory = Arc::new(Directory::open_or_create(Path::new(&path)).unwrap());
+        let mut log = DiskLog::open_with(directory, volume_bytes).unwrap();
         loop {
             let head = log.reader.head();
             let drafts = group(&head, &[2; 40], head.last_at);
@@ -130,12 +229,22 @@ mod tests {
 
     #[test]
     fn a_killed_writer_leaves_all_that_it_acknowledged() {
+        kill_writers(VOLUME_BYTES, 5);
+    }
+
+    #[test]
+    fn a_writer_killed_while_it_changes_volumes_leaves_all_that_it_acknowledged() {
+        assert!(kill_writers(4_000, 8).volumes.sealed().len() > 3);
+    }
+
+    fn kill_writers(volume_bytes: u64, rounds: usize) -> DiskLog {
         let place = tempfile::tempdir().unwrap();
         let mut known = 1;
-        for round in 1..=5 {
+        for round in 1..=rounds {
             let mut child = Command::new(std::env::current_exe().unwrap())
                 .args(["--exact", "log::disk::tests::child_that_appends_until_it_is_killed", "--nocapture"])
                 .env(CHILD, place.path())
+                .env(VOLUME, volume_bytes.to_string())
                 .stdout(Stdio::piped())
                 .spawn()
                 .unwrap();
@@ -150,6 +259,7 @@ mod tests {
             assert_eq!(verified(&log), log.reader.head());
         }
         assert!(known > 400);
+        open(place.path())
     }
 
     #[test]
@@ -166,7 +276,7 @@ mod tests {
         drop(log);
         let log = open(place.path());
         assert_eq!(verified(&log).next_seq, 61);
-        assert_eq!(fs::read_dir(place.path().join("log/blobs")).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(place.path().join("log/1/blobs")).unwrap().count(), 0);
     }
 
     #[test]
@@ -175,7 +285,7 @@ mod tests {
         let mut log = open(place.path());
         log.append(&group(&log.reader.head(), &[1; 3], 1), 0).unwrap();
         drop(log);
-        fs::write(place.path().join("log/snap.00000000FFFFFFFF.generating"), b"half").unwrap();
+        fs::write(place.path().join("log/1/snap.00000000FFFFFFFF.generating"), b"half").unwrap();
         assert_eq!(open(place.path()).reader.head().next_seq, 4);
     }
 
@@ -188,7 +298,7 @@ mod tests {
         }
         let whole = log.reader.head();
         Box::new(log).close(0).unwrap();
-        let file = place.path().join("log/db");
+        let file = place.path().join("log/1/db");
         let bytes = fs::read(&file).unwrap();
         for at in [10, bytes.len() / 5, bytes.len() / 4, bytes.len() / 3, bytes.len() / 2] {
             let mut damaged = bytes.clone();
@@ -212,7 +322,7 @@ mod tests {
         log.append(&group(&log.reader.head(), &[1; 3], 1), 0).unwrap();
         Box::new(log).close(0).unwrap();
         let database = sled::Config::new()
-            .path(place.path().join("log"))
+            .path(place.path().join("log/1"))
             .segment_size(super::super::store::SEGMENT_BYTES as usize)
             .open()
             .unwrap();

@@ -14,30 +14,41 @@ use super::codec::{hex, unhex};
 use super::directory::{Directory, write_durably};
 use super::entry::Hash;
 use super::error::LogError;
-use super::reader::Reader;
+use super::reader::{Head, Reader};
+
+/// The end of the log as it was noted.
+pub(super) struct End {
+    /// Number of the last frame.
+    pub frames: u64,
+    /// Hash of the last entry.
+    pub hash: Hash,
+    /// Number of the last volume.
+    pub volume: u64,
+}
 
 #[derive(Serialize, Deserialize)]
-struct End {
+struct Note {
     frames: u64,
     /// Hash of the last entry, in hex: it tells this log from another copy that went another way.
     hash: String,
+    /// The folder that must be there; a log from before there were several has one.
+    #[serde(default = "first")]
+    volume: u64,
 }
 
-/// Refuses a log that lacks what it once had, then notes how far it reaches now.
-pub(super) fn check(directory: &Directory, log: &Reader) -> Result<(), LogError> {
+/// Refuses a log that lacks what it once had.
+pub(super) fn check(directory: &Directory, known: &End, log: &Reader) -> Result<(), LogError> {
     let refuse = |why: String| Err(LogError::Shortened { path: directory.path().to_path_buf(), why });
-    if let Some((frames, known)) = known(directory)? {
-        match log.hash_after(frames)? {
-            None => return refuse(format!("it ends at frame {}, expected {frames} at least", log.head().frames)),
-            Some(hash) if hash != known => return refuse(format!("its frame {frames} is another")),
-            Some(_) => {}
-        }
+    let frames = known.frames;
+    match log.hash_after(frames)? {
+        None => refuse(format!("it ends at frame {}, expected {frames} at least", log.head().frames)),
+        Some(hash) if hash != known.hash => refuse(format!("its frame {frames} is another")),
+        Some(_) => Ok(()),
     }
-    note(directory, log)
 }
 
-/// The frame that the log reached when that was last noted, and the hash of the last entry there.
-pub(super) fn known(directory: &Directory) -> Result<Option<(u64, Hash)>, LogError> {
+/// How far the log reached when that was last noted.
+pub(super) fn known(directory: &Directory) -> Result<Option<End>, LogError> {
     let file = file(directory);
     let unreadable = |why: &str| LogError::Shortened {
         path: directory.path().to_path_buf(),
@@ -47,15 +58,18 @@ pub(super) fn known(directory: &Directory) -> Result<Option<(u64, Hash)>, LogErr
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         bytes => bytes.map_err(|e| LogError::io("read", &file, e))?,
     };
-    let end: End = serde_json::from_slice(&bytes).map_err(|e| unreadable(&e.to_string()))?;
+    let end: Note = serde_json::from_slice(&bytes).map_err(|e| unreadable(&e.to_string()))?;
     let hash = unhex(end.hash.as_bytes()).ok_or_else(|| unreadable("hash: expected 64 hex digits"))?;
-    Ok(Some((end.frames, hash)))
+    Ok(Some(End { frames: end.frames, hash, volume: end.volume }))
 }
 
 /// Notes how far the log reaches.
-pub(super) fn note(directory: &Directory, log: &Reader) -> Result<(), LogError> {
-    let head = log.head();
-    write_durably(&file(directory), &End { frames: head.frames, hash: hex(&head.hash) })
+pub(super) fn note(directory: &Directory, head: &Head, volume: u64) -> Result<(), LogError> {
+    write_durably(&file(directory), &Note { frames: head.frames, hash: hex(&head.hash), volume })
+}
+
+fn first() -> u64 {
+    1
 }
 
 fn file(directory: &Directory) -> PathBuf {

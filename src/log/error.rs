@@ -50,6 +50,17 @@ pub enum LogError {
         /// What is missing.
         why: String,
     },
+    /// A volume of the log is gone.
+    VolumeLost {
+        /// Its folder.
+        path: PathBuf,
+        /// The first event that is gone with it.
+        first_seq: u64,
+        /// The last event that is gone with it, where that is known.
+        last_seq: Option<u64>,
+    },
+    /// The note of what a volume holds is not what was written.
+    Note(PathBuf, String),
     /// A record of the log is not what was written.
     Fault(Fault),
     /// A file operation failed.
@@ -146,6 +157,19 @@ impl fmt::Display for LogError {
                  to go on without them, delete log.json there",
                 path.display()
             ),
+            Self::VolumeLost { path, first_seq, last_seq } => {
+                write!(f, "{} is gone, and with it seq {first_seq} ", path.display())?;
+                match last_seq {
+                    Some(last) => write!(f, "to {last}")?,
+                    None => f.write_str("and what follows")?,
+                }
+                f.write_str(": restore that folder, or the data directory, from a copy")
+            }
+            Self::Note(path, why) => write!(
+                f,
+                "{} cannot be read ({why}): restore it from a copy, or delete it, and the next start makes it again from its volume",
+                path.display()
+            ),
             Self::Fault(fault) => fault.fmt(f),
             Self::Io { doing, path, .. } => write!(f, "cannot {doing} {}", path.display()),
             Self::Full { free, needed } => write!(
@@ -184,13 +208,15 @@ pub struct Fault {
     pub frame: u64,
     /// The first seq that is in doubt, where it is known.
     pub seq: Option<u64>,
+    /// The file that holds the frame, within the data directory, where there are files.
+    pub place: Option<String>,
     /// What is wrong.
     pub problem: Problem,
 }
 
 impl Fault {
     pub(super) fn new(frame: u64, seq: Option<u64>, problem: Problem) -> Self {
-        Self { frame, seq, problem }
+        Self { frame, seq, place: None, problem }
     }
 }
 
@@ -199,6 +225,9 @@ impl fmt::Display for Fault {
         write!(f, "frame {}", self.frame)?;
         if let Some(seq) = self.seq {
             write!(f, ", seq {seq}")?;
+        }
+        if let Some(place) = &self.place {
+            write!(f, " in {place}")?;
         }
         write!(f, ": {}", self.problem)
     }

@@ -6,27 +6,26 @@
 use std::sync::Arc;
 
 use super::directory::{Directory, Space};
-use super::end;
-use super::entry::Hash;
+use super::end::{self, End};
 use super::error::{Fault, LogError, Problem};
 use super::reader::{Head, Reader};
-use super::store::Store;
+use super::volumes::{Opening, Volumes};
 
 /// A data directory's log, as it is.
 pub struct Inspection {
     reader: Reader,
-    known_end: Option<(u64, Hash)>,
+    known_end: Option<End>,
 }
 
 impl Inspection {
     /// Opens the log of a data directory.
     pub fn open(directory: Arc<Directory>) -> Result<Self, LogError> {
         let known_end = end::known(&directory)?;
-        let path = directory.log_path()?;
         let log_id = directory.log_id();
-        Space::open(directory)?;
-        let store = Arc::new(Store::open(&path)?);
-        let reader = Reader::inspect(store, log_id, known_end.map_or(0, |(frames, _)| frames))?;
+        Space::open(directory.clone())?;
+        let volumes = Arc::new(Volumes::open(&directory, Opening::Inspected, known_end.as_ref())?);
+        let frames_min = known_end.as_ref().map_or(0, |end| end.frames).max(volumes.frames_min());
+        let reader = Reader::inspect(volumes, log_id, frames_min)?;
         Ok(Self { reader, known_end })
     }
 
@@ -38,9 +37,9 @@ impl Inspection {
     /// Takes the head that every frame was followed to; a fault where something else was noted of the log's end.
     pub fn conclude(&self, head: &Head) -> Result<(), Fault> {
         self.reader.adopt(head.clone());
-        match self.known_end {
-            Some((frames, hash)) if frames == head.frames && hash != head.hash => {
-                Err(Fault { frame: frames, seq: Some(head.next_seq.saturating_sub(1)), problem: Problem::End })
+        match &self.known_end {
+            Some(end) if end.frames == head.frames && end.hash != head.hash => {
+                Err(Fault::new(end.frames, Some(head.next_seq.saturating_sub(1)), Problem::End))
             }
             _ => Ok(()),
         }

@@ -31,6 +31,7 @@ mod memory;
 mod pack;
 mod reader;
 mod store;
+mod volumes;
 
 use std::ops::Range;
 use std::sync::Arc;

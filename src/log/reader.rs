@@ -13,8 +13,25 @@ use super::frame::{Frame, HEADER_BYTES, Header, PART_BYTES_MAX, follows, key};
 pub(super) trait Values: Send + Sync {
     /// The value under a key.
     fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, String>;
-    /// The last key.
+    /// The last key; in a log of several volumes, that of the last.
     fn last_key(&self) -> Result<Option<Vec<u8>>, String>;
+    /// Where a frame stands, for who looks at the files.
+    fn place(&self, _frame: u64) -> Option<String> {
+        None
+    }
+    /// The head of the log before what `last_key` speaks of, where that does not begin with the log.
+    fn begin(&self) -> Option<Head> {
+        None
+    }
+    /// The hash of the last entry up to the end of a frame, where that is known without reading any.
+    fn hash_at(&self, _frame: u64) -> Option<Hash> {
+        None
+    }
+    /// The first and the last frame of the first volume of whose end this is so, where it is so of all that follow; of
+    /// the last volume where of none.
+    fn span(&self, _is_so: &dyn Fn(&Head) -> bool) -> (u64, u64) {
+        (1, u64::MAX)
+    }
 }
 
 /// The end of the log: what the next entry follows.
@@ -101,8 +118,9 @@ impl Reader {
     /// Reads the head of what is stored.
     pub(super) fn open(values: Arc<dyn Values>, log_id: Uuid) -> Result<Self, Fault> {
         let reader = Self { values, head: Arc::new(RwLock::new(Head::empty(log_id))), log_id };
-        if let Some(frame) = reader.last_stored()? {
-            reader.adopt(Head::after(&Frame::read(frame, &reader.bytes(frame)?)?));
+        match reader.last_stored()? {
+            Some(frame) => reader.adopt(Head::after(&reader.stored(frame)?)),
+            None => reader.values.begin().into_iter().for_each(|head| reader.adopt(head)),
         }
         Ok(reader)
     }
@@ -111,7 +129,8 @@ impl Reader {
     /// number of frames is to be believed.
     pub(super) fn inspect(values: Arc<dyn Values>, log_id: Uuid, frames_min: u64) -> Result<Self, Fault> {
         let reader = Self { values, head: Arc::new(RwLock::new(Head::empty(log_id))), log_id };
-        let frames = reader.last_stored()?.unwrap_or(0).max(frames_min);
+        let before = reader.values.begin().map_or(0, |head| head.frames);
+        let frames = reader.last_stored()?.unwrap_or(before).max(frames_min);
         reader.adopt(Head { frames, ..Head::empty(log_id) });
         Ok(reader)
     }
@@ -121,6 +140,7 @@ impl Reader {
         let mut head = Head::empty(self.log_id);
         let mut fault = self.frames(1).find_map(|frame| frame.and_then(|frame| head.follow(&frame)).err())?;
         fault.seq.get_or_insert(head.next_seq);
+        let fault = self.placed(fault);
         let head = Arc::new(RwLock::new(head));
         Some((Reader { values: self.values.clone(), head, log_id: self.log_id }, fault))
     }
@@ -152,7 +172,7 @@ impl Reader {
         if !self.holds(number) {
             return Ok(None);
         }
-        Frame::read(number, &self.bytes(number)?).map(Some)
+        self.stored(number).map(Some)
     }
 
     /// The header of the frame of that number; `None` beyond the head.
@@ -160,7 +180,12 @@ impl Reader {
         if !self.holds(number) {
             return Ok(None);
         }
-        Header::read(number, &self.part(number, 0)?).map(Some)
+        self.stored_header(number).map(Some)
+    }
+
+    /// A fault with the file that it is in, where there are files.
+    pub fn placed(&self, fault: Fault) -> Fault {
+        Fault { place: fault.place.or_else(|| self.values.place(fault.frame)), ..fault }
     }
 
     /// The hash of the last entry up to the end of that frame; `None` beyond the head.
@@ -168,6 +193,9 @@ impl Reader {
         let head = self.head();
         if frame == head.frames {
             return Ok(Some(head.hash));
+        }
+        if let Some(hash) = self.values.hash_at(frame) {
+            return Ok(Some(hash));
         }
         Ok(self.header(frame + 1)?.map(|next| next.previous))
     }
@@ -182,26 +210,39 @@ impl Reader {
         if seq == 0 || seq >= self.head().next_seq {
             return Ok(None);
         }
-        self.first_frame(|header| header.next_seq > seq).map(Some)
+        self.first_frame(|header| header.next_seq > seq, |end| end.next_seq > seq).map(Some)
     }
 
     /// The number of the last frame whose first entry is not after that time; `None` where the log begins later.
     pub fn frame_at(&self, time_ms: u64) -> Result<Option<u64>, Fault> {
-        let after = self.first_frame(|header| header.first_at > time_ms)?;
+        let after = self.first_frame(|header| header.first_at > time_ms, |end| end.last_at > time_ms)?;
         Ok((after > 1).then(|| after - 1))
     }
 
     /// The first frame of which this is so, where it is so of all that follow; one beyond the head where of none.
-    fn first_frame(&self, is_so: impl Fn(&Header) -> bool) -> Result<u64, Fault> {
-        let (mut low, mut high) = (1, self.head().frames + 1);
+    /// `is_so_of_end` may be so of the end of a volume only if it is so of every frame that follows that volume, and must
+    /// be so where it is so of a frame in it.
+    fn first_frame(&self, is_so: impl Fn(&Header) -> bool, is_so_of_end: impl Fn(&Head) -> bool) -> Result<u64, Fault> {
+        let (first, last) = self.values.span(&is_so_of_end);
+        let (mut low, mut high) = (first, last.min(self.head().frames) + 1);
         while low < high {
             let middle = low + (high - low) / 2;
-            match is_so(&Header::read(middle, &self.part(middle, 0)?)?) {
+            match is_so(&self.stored_header(middle)?) {
                 true => high = middle,
                 false => low = middle + 1,
             }
         }
         Ok(low)
+    }
+
+    fn stored(&self, number: u64) -> Result<Frame, Fault> {
+        let read = self.bytes(number).and_then(|bytes| Frame::read(number, &bytes));
+        read.map_err(|fault| self.placed(fault))
+    }
+
+    fn stored_header(&self, number: u64) -> Result<Header, Fault> {
+        let read = self.part(number, 0).and_then(|bytes| Header::read(number, &bytes));
+        read.map_err(|fault| self.placed(fault))
     }
 
     fn holds(&self, number: u64) -> bool {

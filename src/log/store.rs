@@ -52,6 +52,19 @@ impl Store {
         Ok(store)
     }
 
+    /// Opens the database in a directory, and makes none.
+    pub fn open_existing(path: &Path) -> Result<Self, LogError> {
+        match path.join("db").exists() {
+            true => Self::open(path),
+            false => Err(LogError::Corrupt(path.to_path_buf(), "its file db is gone".into())),
+        }
+    }
+
+    /// Says that the folder has another name now.
+    pub fn moved(self, path: &Path) -> Self {
+        Self { path: path.to_path_buf(), ..self }
+    }
+
     /// Brings everything that was written onto stable storage.
     pub fn sync(&self) -> Result<(), String> {
         self.flush()?;

@@ -49,8 +49,8 @@ impl DirectoryArchive {
         let key = *directory.key();
         let (reader, fault) = match DiskLog::open(directory.clone()) {
             Ok(log) => (log.reader(), None),
-            // It is the end that is not as it was; somewhere before it the log still holds.
-            Err(error @ (LogError::Fault(_) | LogError::Shortened { .. })) => {
+            // Something of it is not as it was; before that the log still holds.
+            Err(error @ (LogError::Fault(_) | LogError::Shortened { .. } | LogError::VolumeLost { .. })) => {
                 let inspection = Inspection::open(directory).map_err(failure)?;
                 let (reader, fault) = inspection.reader().before_fault().ok_or_else(|| failure(error))?;
                 (reader, Some(fault))

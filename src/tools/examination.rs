@@ -55,7 +55,7 @@ impl Examination {
             let followed = frame.and_then(|frame| self.head.follow(&frame).map(|()| frame));
             let frame = followed.map_err(|mut fault| {
                 fault.seq.get_or_insert(next_seq);
-                Halt::Fault(fault.to_string())
+                Halt::Fault(reader.placed(fault).to_string())
             })?;
             take(frame)?;
             progress.reached(self.head.frames);
@@ -80,6 +80,8 @@ fn failure(error: LogError) -> Failure {
         LogError::Fault(_)
         | LogError::Corrupt(..)
         | LogError::Shortened { .. }
+        | LogError::VolumeLost { .. }
+        | LogError::Note(..)
         | LogError::MetadataBroken(..)
         | LogError::MetadataLost(_) => Failure::Found(chain(&error)),
         error => Failure::Fault(Box::new(error)),

@@ -1,0 +1,211 @@
+//! Which volumes there are, by their folders and notes: of the old ones none is opened, but to make a lost note again.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::note::{self, Sealed};
+use crate::log::end::End;
+use crate::log::error::{Fault, LogError};
+use crate::log::reader::{Head, Reader};
+use crate::log::store::Store;
+
+/// Frames whose headers are read to know how much a volume holds: exact where it holds no more.
+const FRAMES_LOOKED_AT: u64 = 64;
+
+/// Who wants to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opening {
+    /// Who makes the log: nothing is there yet, or what an interrupted start has left.
+    New,
+    /// Who writes to it: everything must be there.
+    Known,
+    /// Who looks for what is wrong: what stands before that is shown, and nothing is written.
+    Inspected,
+}
+
+/// The volumes in order. Those before the last are sealed.
+pub struct Row {
+    pub sealed: Vec<Sealed>,
+    pub last: Last,
+}
+
+/// The volume that is written to. In an inspection, the first that does not read, with what is wrong.
+pub struct Last {
+    pub number: u64,
+    pub first_frame: u64,
+    pub store: Result<Arc<Store>, String>,
+}
+
+/// Reads the row. `noted` is the end of the log that was noted last.
+pub fn read(log: &Path, log_id: Uuid, opening: Opening, noted: Option<&End>) -> Result<Row, LogError> {
+    let mut row = Row { sealed: Vec::new(), last: Last { number: 1, first_frame: 1, store: Err(String::new()) } };
+    let filled = last_number(log, opening, noted).and_then(|last| fill(log, log_id, opening, last, &mut row));
+    match filled {
+        Ok(()) => Ok(row),
+        // One volume that does not read leaves nothing to show.
+        Err(error @ (LogError::VolumeLost { .. } | LogError::Corrupt(..) | LogError::Fault(_)))
+            if opening == Opening::Inspected && !row.sealed.is_empty() =>
+        {
+            row.last = Last { number: next_number(&row), first_frame: next_frame(&row), store: Err(error.to_string()) };
+            Ok(row)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Where the volume of that number is. The first of a log from before there were several stands in `log` itself.
+pub fn folder(log: &Path, number: u64) -> PathBuf {
+    match number == 1 && log.join("db").exists() {
+        true => log.to_path_buf(),
+        false => log.join(number.to_string()),
+    }
+}
+
+/// Whether anything of a log is there.
+pub fn is_there(log: &Path) -> bool {
+    numbers(log).is_ok_and(|numbers| !numbers.is_empty())
+}
+
+/// About how many bytes some frames have.
+pub fn bytes(reader: &Reader, first: u64, last: u64) -> Result<u64, Fault> {
+    let frames = (last + 1).saturating_sub(first);
+    let (mut sum, mut looked_at) = (0, 0);
+    for frame in (first..=last).step_by(frames.div_ceil(FRAMES_LOOKED_AT).max(1) as usize) {
+        sum += reader.header(frame)?.map_or(0, |header| header.frame_bytes() as u64);
+        looked_at += 1;
+    }
+    Ok(sum * frames / looked_at.max(1))
+}
+
+fn fill(log: &Path, log_id: Uuid, opening: Opening, last: u64, row: &mut Row) -> Result<(), LogError> {
+    for number in 1..last {
+        let sealed = sealed(log, log_id, opening, number, row)?;
+        follows(log, row, &sealed)?;
+        row.sealed.push(sealed);
+    }
+    let path = folder(log, last);
+    let store = match opening {
+        Opening::New => Store::open(&path)?,
+        _ if !path.join("db").exists() => return Err(lost(log, log_id, last, row)),
+        _ => Store::open(&path)?,
+    };
+    row.last = Last { number: last, first_frame: next_frame(row), store: Ok(Arc::new(store)) };
+    Ok(())
+}
+
+fn last_number(log: &Path, opening: Opening, noted: Option<&End>) -> Result<u64, LogError> {
+    let numbers = numbers(log)?;
+    if numbers.contains(&1) && log.join("1").exists() && log.join("db").exists() {
+        return Err(LogError::Corrupt(log.to_path_buf(), "both db and 1 are there, expected one first volume".into()));
+    }
+    match numbers.last() {
+        None if opening == Opening::New => Ok(1),
+        None => Err(LogError::Corrupt(log.to_path_buf(), "its file db is gone".into())),
+        Some(last) => Ok((*last).max(noted.map_or(1, |end| end.volume))),
+    }
+}
+
+/// The numbers of the folders that are there, ascending.
+fn numbers(log: &Path) -> Result<Vec<u64>, LogError> {
+    let mut numbers = Vec::new();
+    if log.join("db").exists() {
+        numbers.push(1);
+    }
+    let entries = match fs::read_dir(log) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(numbers),
+        entries => entries.map_err(|e| LogError::io("list", log, e))?,
+    };
+    for entry in entries {
+        let name = entry.map_err(|e| LogError::io("list", log, e))?.file_name();
+        let number = name.to_str().and_then(|name| name.parse().ok()).filter(|number| *number > 0);
+        numbers.extend(number.filter(|number: &u64| name.to_str() == Some(&number.to_string())));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// What a volume before the last holds.
+fn sealed(log: &Path, log_id: Uuid, opening: Opening, number: u64, row: &Row) -> Result<Sealed, LogError> {
+    let noted = Sealed::read(log, log_id, number)?;
+    if !folder(log, number).join("db").exists() {
+        return Err(lost(log, log_id, number, row));
+    }
+    if let Some(sealed) = noted {
+        return Ok(sealed);
+    }
+    let sealed = look_into(log, log_id, number, row)?;
+    if opening != Opening::Inspected {
+        tracing::warn!(volume = number, "the note of a volume was lost and is made again from the volume");
+        sealed.write(log, log_id)?;
+    }
+    Ok(sealed)
+}
+
+/// What a volume without a note holds. One is lost where the power fails between its end and the next one's begin.
+fn look_into(log: &Path, log_id: Uuid, number: u64, row: &Row) -> Result<Sealed, LogError> {
+    let path = folder(log, number);
+    let reader = Reader::open(Arc::new(Store::open(&path)?), log_id)?;
+    let (first, end) = (next_frame(row), reader.head());
+    let header = match reader.header(first)? {
+        Some(header) => header,
+        None => return Err(LogError::Corrupt(path, format!("it does not hold frame {first}, and others follow it"))),
+    };
+    let (first_seq, first_at) = (header.first_seq, header.first_at);
+    let bytes = bytes(&reader, first, end.frames)?;
+    Ok(Sealed { volume: number, first_frame: first, first_seq, first_at, end, bytes })
+}
+
+fn follows(log: &Path, row: &Row, sealed: &Sealed) -> Result<(), LogError> {
+    let expected = (next_frame(row), row.sealed.last().map_or(1, |before| before.end.next_seq));
+    match (sealed.first_frame, sealed.first_seq) == expected {
+        true => Ok(()),
+        false => Err(LogError::Note(
+            note::path(log, sealed.volume),
+            format!(
+                "it begins with frame {} and seq {}, expected {} and {}",
+                sealed.first_frame, sealed.first_seq, expected.0, expected.1
+            ),
+        )),
+    }
+}
+
+/// Which events are gone with a volume, as far as its note or the one after tells.
+fn lost(log: &Path, log_id: Uuid, number: u64, row: &Row) -> LogError {
+    let read = |number| Sealed::read(log, log_id, number).ok().flatten();
+    let end = read(number).map(|own| own.end.next_seq).or_else(|| read(number + 1).map(|after| after.first_seq));
+    LogError::VolumeLost {
+        path: folder(log, number),
+        first_seq: row.sealed.last().map_or(1, |before: &Sealed| before.end.next_seq),
+        last_seq: end.map(|next| next - 1),
+    }
+}
+
+fn next_number(row: &Row) -> u64 {
+    row.sealed.last().map_or(1, |before| before.volume + 1)
+}
+
+fn next_frame(row: &Row) -> u64 {
+    row.sealed.last().map_or(0, |before| before.end.frames) + 1
+}
+
+/// Refuses a last volume that does not follow the one before.
+pub fn check_last(row: &Row, reader: &Reader) -> Result<(), LogError> {
+    let (Some(before), head) = (row.sealed.last(), reader.head()) else { return Ok(()) };
+    if head.frames <= before.end.frames {
+        return Ok(());
+    }
+    let first = row.last.first_frame;
+    match reader.header(first)? {
+        Some(header) if header.previous == before.end.hash && header.first_seq == before.end.next_seq => Ok(()),
+        _ => Err(Fault::new(first, Some(before.end.next_seq), crate::log::Problem::Chain).into()),
+    }
+}
+
+/// The head that the last volume begins with; none where it is the first.
+pub fn begin(row: &Row) -> Option<Head> {
+    row.sealed.last().map(|before| before.end.clone())
+}
