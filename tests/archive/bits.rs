@@ -64,9 +64,12 @@ fn a_bit_of_the_database_is_found_or_makes_no_difference() {
     let place = Place::of_story();
     let whole = place.exported();
     let mut found = 0;
-    for (n, at) in telling_bytes(&place.path.join("log/db"), FLIPS).into_iter().enumerate() {
-        let damaged = flipped(&place, "log/db", at, (n % 8) as u8);
-        found += u32::from(check(&damaged, &whole, &format!("bit {} of byte {at}", n % 8)));
+    for volume in 1..=place.volumes().len() {
+        let file = format!("log/{volume}/db");
+        for (n, at) in telling_bytes(&place.path.join(&file), FLIPS).into_iter().enumerate() {
+            let damaged = flipped(&place, &file, at, (n % 8) as u8);
+            found += u32::from(check(&damaged, &whole, &format!("{file}, bit {} of byte {at}", n % 8)));
+        }
     }
     assert!(found > 0, "no bit of {FLIPS} made a difference");
 }
@@ -77,6 +80,12 @@ fn a_bit_of_the_files_beside_it_is_found_or_makes_no_difference() {
     let whole = place.exported();
     for at in telling_bytes(&place.path.join("log.json"), 6) {
         check(&flipped(&place, "log.json", at, 1), &whole, &format!("log.json, byte {at}"));
+    }
+    for volume in 1..place.volumes().len() {
+        let file = format!("log/{volume}.json");
+        for at in telling_bytes(&place.path.join(&file), 20) {
+            check(&flipped(&place, &file, at, 1), &whole, &format!("{file}, byte {at}"));
+        }
     }
     // A cache is believed where its mark fits, and one that is not believed does no harm.
     for at in telling_bytes(&place.path.join("cache.json"), 4) {

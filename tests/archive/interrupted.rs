@@ -68,7 +68,7 @@ fn an_import_that_is_killed_before_the_last_line_is_served_by_nobody() {
     let half = text.len() / 2;
     import.stdin.as_mut().unwrap().write_all(&text.as_bytes()[..half]).unwrap();
     let began = Instant::now();
-    while !place.path.join("log/db").exists() {
+    while !place.path.join("log/1/db").exists() {
         assert!(began.elapsed() < Duration::from_secs(30), "the import does not begin");
         std::thread::sleep(Duration::from_millis(5));
     }

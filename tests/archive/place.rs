@@ -73,15 +73,17 @@ impl Place {
 
     /// Frames of the log, counted without reading them.
     pub fn frames(&self) -> u64 {
-        self.database(|db| db.iter().keys().filter(|key| key.as_ref().unwrap().len() == 8).count() as u64)
+        let count = |db: &sled::Db| db.iter().keys().filter(|key| key.as_ref().unwrap().len() == 8).count() as u64;
+        self.volumes().iter().map(|volume| open(volume, count)).sum()
     }
 
     /// Changes a stored frame; `None` removes it.
     pub fn tamper(&self, frame: u64, change: impl FnOnce(Vec<u8>) -> Option<Vec<u8>>) {
-        self.database(|db| {
-            let key = frame.to_be_bytes();
-            let bytes = db.get(key).unwrap().unwrap().to_vec();
-            match change(bytes) {
+        let key = frame.to_be_bytes();
+        let holds = |volume: &PathBuf| open(volume, |db| db.contains_key(key).unwrap());
+        let volume = self.volumes().into_iter().find(holds).expect("a volume with the frame");
+        open(&volume, |db| {
+            match change(db.get(key).unwrap().unwrap().to_vec()) {
                 Some(changed) => db.insert(key, changed).unwrap(),
                 None => db.remove(key).unwrap(),
             };
@@ -89,8 +91,10 @@ impl Place {
         });
     }
 
-    pub fn database<T>(&self, work: impl FnOnce(&sled::Db) -> T) -> T {
-        open(&self.path.join("log"), work)
+    /// The folders of the log's volumes.
+    pub fn volumes(&self) -> Vec<PathBuf> {
+        let volume = |number: u64| self.path.join("log").join(number.to_string());
+        (1..).map(volume).take_while(|folder| folder.exists()).collect()
     }
 
     /// What `verify` writes, and what it found.
