@@ -37,7 +37,7 @@ use shelf::Shelf;
 /// A volume is full when its frames have so many bytes, twice that on the disk. After a kill sled opens one in 0.2 seconds
 /// and in 0.05 otherwise, and keeps some 15 MB to find its pages; volumes twice as large took 1.0 and 0.13 seconds. An
 /// empty one takes 9 MiB on the disk, and each one ever sealed a note to be read at a start: so not much smaller either.
-pub(super) const VOLUME_BYTES: u64 = if cfg!(feature = "small-volumes") { 12 << 10 } else { 256 << 20 };
+pub(super) const VOLUME_BYTES: u64 = if cfg!(feature = "small-volumes") { 4 << 10 } else { 256 << 20 };
 
 /// The volumes of a log, for its writer and any number of readers.
 pub(super) struct Volumes {

@@ -158,10 +158,15 @@ fn copy_folder(from: &Path, to: &Path) {
 
 /// Places where something stands, spread over the file.
 fn places(file: &Path) -> Vec<usize> {
+    places_of(file, 1)
+}
+
+/// The same of one of so many files.
+fn places_of(file: &Path, files: usize) -> Vec<usize> {
     let bytes = fs::read(file).unwrap();
     let written: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] != 0).collect();
     let wanted = std::env::var("SWITCHBOARD_TEST_FLIPS").map_or(FLIPS, |text| text.parse().expect("a number"));
-    let step = (written.len() / wanted.max(1)).max(1);
+    let step = (written.len() * files / wanted.max(1)).max(1);
     written.into_iter().step_by(step).collect()
 }
 
@@ -187,9 +192,9 @@ fn a_bit_that_turns_in_a_small_file_is_refused_or_does_no_harm() {
 fn a_bit_that_turns_in_the_log_is_refused_with_its_place_or_does_no_harm() {
     let whole = Whole::new();
     let (mut of_logs, mut faults) = (0, 0);
-    let volumes = (1..).map(|number| format!("log/{number}")).take_while(|folder| whole.has(folder));
-    for file in volumes.flat_map(|folder| whole.files(&folder)).chain(whole.files("log")) {
-        let told = whole.turn(&file, places(&file).into_iter());
+    let volumes: Vec<_> = (1..).map(|number| format!("log/{number}")).take_while(|folder| whole.has(folder)).collect();
+    for file in volumes.iter().flat_map(|folder| whole.files(folder)).chain(whole.files("log")) {
+        let told = whole.turn(&file, places_of(&file, volumes.len()).into_iter());
         if file.ends_with("db") {
             (of_logs, faults) = (of_logs + told.turned, faults + told.faults);
         }

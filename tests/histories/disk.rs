@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Room for the log, its reserve and what must stay free. The file is sparse.
-const BYTES: u64 = 320 << 20;
+/// Room for the log, its reserve and what must stay free; for many volumes, of 9 MiB each, where these are small. The
+/// file is sparse.
+const BYTES: u64 = if cfg!(feature = "small-volumes") { 6 << 30 } else { 320 << 20 };
 
 /// A mounted ext4 on a file.
 pub struct Disk {
