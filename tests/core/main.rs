@@ -15,6 +15,7 @@ mod say;
 mod site;
 mod threads;
 mod timers;
+mod waiting;
 mod walk;
 mod witness;
 

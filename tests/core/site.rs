@@ -29,10 +29,30 @@ pub const WAITING_MAX: usize = 4096;
 /// Something that has left the switchboard.
 #[derive(Debug, Clone)]
 pub enum Left {
-    Events { conversation: Text, seqs: Vec<u64>, kinds: Vec<&'static str>, inbox: Vec<Name>, standby: Vec<Name> },
-    Relay { conversation: Text, direction: Direction, to: Name, fingerprint: Option<u64>, data: Value },
-    Answer { to: Text, body: Value, code: Option<&'static str> },
-    Rejection { conversation: Text, body: Value },
+    Events {
+        conversation: Text,
+        seqs: Vec<u64>,
+        kinds: Vec<&'static str>,
+        inbox: Vec<Name>,
+        standby: Vec<Name>,
+    },
+    Relay {
+        conversation: Text,
+        direction: Direction,
+        to: Name,
+        standby: Vec<Name>,
+        fingerprint: Option<u64>,
+        data: Value,
+    },
+    Answer {
+        to: Text,
+        body: Value,
+        code: Option<&'static str>,
+    },
+    Rejection {
+        conversation: Text,
+        body: Value,
+    },
 }
 
 /// What a restart finds.
@@ -414,6 +434,7 @@ impl Site {
                 conversation: relay.conversation.text(),
                 direction: relay.direction,
                 to: relay.to,
+                standby: relay.standby,
                 fingerprint: relay.fingerprint,
                 data: json(&relay.data),
             },
