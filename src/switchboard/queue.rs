@@ -1,20 +1,41 @@
 //! The queue of requests: served in turn by caller, in order within one, so that a flooding caller starves nobody.
 //! How much may wait is [`super::admission`]'s to say: whatever stands here has a place.
+//!
+//! Turns alone are not enough: whoever comes finds before it what was decided of the flood and is on its way already.
+//! So the queue also remembers who was served how often, and says whether somebody asks little beside one who asks
+//! much; while that is so, little is decided ahead ([`super::core::limits`]).
 
 use std::collections::{HashMap, VecDeque};
 
 use super::admission::Place;
 use super::port::Request;
-use crate::domain::{Name, Role};
+use crate::domain::{Name, Role, Time};
+
+/// How many times as much as another the busiest caller has asked, where that one asks little.
+const MUCH: u32 = 32;
+/// How often what callers were served counts only half any more, and how long one that asks little is remembered.
+const LATELY_MS: u64 = 1000;
 
 type Caller = (Role, Option<Name>);
 
 /// Requests that wait to be decided.
 #[derive(Debug, Default)]
 pub struct Queue {
-    lines: HashMap<Caller, VecDeque<(Request, Place)>>,
+    lines: HashMap<Caller, Line>,
     turns: VecDeque<Caller>,
     waiting: usize,
+    /// The most that one of the callers was served lately.
+    most: u32,
+    halved_at: Time,
+    /// When one was served that asks little.
+    little_at: Option<Time>,
+}
+
+#[derive(Debug, Default)]
+struct Line {
+    requests: VecDeque<(Request, Place)>,
+    /// How many were served lately.
+    served: u32,
 }
 
 impl Queue {
@@ -28,30 +49,60 @@ impl Queue {
         self.waiting == 0
     }
 
+    /// Whether somebody asks little beside one who asks much.
+    pub fn serves_the_small(&self) -> bool {
+        self.little_at.is_some()
+    }
+
     /// Lets a request wait.
     pub fn push(&mut self, request: Request, place: Place) {
         self.waiting += 1;
         let caller = (request.by.role, request.by.name.clone());
         match self.lines.get_mut(&caller) {
-            Some(line) => line.push_back((request, place)),
+            Some(line) => {
+                if line.requests.is_empty() {
+                    self.turns.push_back(caller);
+                }
+                line.requests.push_back((request, place));
+            }
             None => {
                 self.turns.push_back(caller.clone());
-                self.lines.insert(caller, VecDeque::from([(request, place)]));
+                self.lines.insert(caller, Line { requests: VecDeque::from([(request, place)]), served: 0 });
             }
         }
     }
 
-    /// The next request: the first of the caller whose turn it is. Its place is free again.
-    pub fn pop(&mut self) -> Option<Request> {
+    /// The next request: the first of the caller whose turn it is. Its place is free again. Nobody asks much who was
+    /// served fewer than `much_min` lately.
+    pub fn pop(&mut self, now: Time, much_min: u32) -> Option<Request> {
         let caller = self.turns.pop_front()?;
         let line = self.lines.get_mut(&caller)?;
-        let (request, _place) = line.pop_front()?;
+        let (request, _place) = line.requests.pop_front()?;
         self.waiting -= 1;
-        if line.is_empty() {
-            self.lines.remove(&caller);
-        } else {
+        line.served = line.served.saturating_add(1);
+        self.most = self.most.max(line.served);
+        if self.most >= much_min && line.served <= self.most / MUCH {
+            self.little_at = Some(now);
+        }
+        if !line.requests.is_empty() {
             self.turns.push_back(caller);
         }
         Some(request)
+    }
+
+    /// Lets what was long ago count less. Callers are remembered only while something of theirs counts or waits.
+    pub fn look(&mut self, now: Time) {
+        // A clock that was ahead and goes back is not waited for.
+        let is_lately = |at: Time| at <= now && now.ms_since(at) < LATELY_MS;
+        if is_lately(self.halved_at) {
+            return;
+        }
+        self.halved_at = now;
+        self.little_at = self.little_at.filter(|at| is_lately(*at));
+        self.most /= 2;
+        self.lines.retain(|_, line| {
+            line.served /= 2;
+            line.served > 0 || !line.requests.is_empty()
+        });
     }
 }

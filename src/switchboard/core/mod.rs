@@ -93,7 +93,9 @@ pub struct Core {
     pages_out: usize,
     parked: Vec<Parked>,
     group: Group,
-    /// The last group known to be on stable storage.
+    /// Groups on their way to stable storage, and how many effects each has.
+    under_way: VecDeque<(u64, usize)>,
+    /// The last group known to be there.
     written: u64,
     durable_frame: u64,
     next_seq: u64,
@@ -142,6 +144,7 @@ impl Core {
             pages_out: 0,
             parked: Vec::new(),
             group: Group::new(1),
+            under_way: VecDeque::new(),
             written: 0,
             durable_frame: restored.durable_frame,
             next_seq: restored.next_seq,
@@ -198,6 +201,7 @@ impl Core {
     /// Takes in that a group is on stable storage.
     pub fn written(&mut self, written: Written) {
         self.written = written.number;
+        self.under_way.retain(|(number, _)| *number > written.number);
         for (owner, frame) in written.frames {
             self.durable_frame = self.durable_frame.max(frame);
             match owner {
@@ -230,7 +234,7 @@ impl Core {
     /// Answers all that waits with the word that the log failed: the last group.
     pub fn give_up(&mut self) -> Option<Group> {
         let mut waiting: Vec<(By, Option<Text>)> = Vec::new();
-        while let Some(request) = self.queue.pop() {
+        while let Some(request) = self.queue.pop(self.last_at, u32::MAX) {
             waiting.push((request.by, request.reply));
         }
         waiting.extend(self.parked.drain(..).map(|parked| (parked.by, parked.reply)));
@@ -244,11 +248,12 @@ impl Core {
     /// Does what there is to do, as far as the group has room.
     pub fn step(&mut self, now: Time) {
         let now = now.max(self.last_at);
+        self.queue.look(now);
         self.put_waiting_file(now);
         self.run_timers(now);
         self.continue_round(now);
         while self.has_room() {
-            let Some(request) = self.queue.pop() else { break };
+            let Some(request) = self.queue.pop(now, self.limits.much_min) else { break };
             self.serve(request, now);
         }
         self.continue_pages();
@@ -261,12 +266,14 @@ impl Core {
         if self.group.is_empty() {
             return None;
         }
+        self.under_way.push_back((self.group.number, self.group.effects.len()));
         let next = Group::new(self.group.number + 1);
         Some(std::mem::replace(&mut self.group, next))
     }
 
     /// Puts a group back that could not be written yet: nothing was decided since.
     pub fn put_back(&mut self, group: Group) {
+        self.under_way.pop_back();
         self.group = group;
     }
 
@@ -325,7 +332,19 @@ impl Core {
         self.group.drafts.len() < decisions
             && self.group.effects.len() + self.parked.len() < self.limits.group_effects_max
             && self.group.bytes < self.limits.group_bytes_max
+            && self.group.effects.len() < self.effects_ahead_max(decisions)
             && !self.saving.is_waiting(self.limits.save_patience_steps)
+    }
+
+    /// Effects in the group beyond which it is decided too far ahead of what is written, where it has room for so many
+    /// decisions: whoever asks little finds before it all that was decided of who asks much.
+    fn effects_ahead_max(&self, decisions: usize) -> usize {
+        if !self.queue.serves_the_small() {
+            return usize::MAX;
+        }
+        let under_way: usize = self.under_way.iter().map(|(_, effects)| effects).sum();
+        let left = self.limits.ahead_effects_max.saturating_sub(under_way);
+        (left * decisions).div_ceil(self.limits.group_decisions_max)
     }
 
     fn serve(&mut self, request: Request, now: Time) {
