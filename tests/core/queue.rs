@@ -90,6 +90,65 @@ fn a_calm_caller_is_served_second_however_much_a_flood_has_waiting() {
     assert_eq!(last - first, 18, "every second place is the calm caller's");
 }
 
+/// A burst of one caller, each of a conversation of its own.
+fn burst(site: &mut Site, caller: &str, round: usize, requests: usize) {
+    for n in 0..requests {
+        site.send(start(&format!("{caller}-{round}-{n}")).by(channel(caller)));
+    }
+}
+
+/// How many requests still wait after one step.
+fn waiting_after_a_step(site: &mut Site) -> u64 {
+    site.step();
+    site.gauges.queued.load(Ordering::Relaxed)
+}
+
+/// Effects decided ahead while somebody asks little; a start leaves an event and an answer.
+const STARTS_AHEAD: u64 = 128 / 2;
+
+#[test]
+fn beside_one_who_asks_little_little_is_decided_ahead_of_what_is_written() {
+    let mut site = Site::new(&usual());
+    burst(&mut site, "flood", 0, 3000);
+    site.run();
+    site.ask(start("calm-0").by(channel("calm")));
+    burst(&mut site, "flood", 1, 3000);
+    assert_eq!(waiting_after_a_step(&mut site), 3000 - STARTS_AHEAD);
+    assert!(site.take());
+    let calm = site.send(start("calm-1").by(channel("calm")));
+    assert_eq!(waiting_after_a_step(&mut site), 3001 - STARTS_AHEAD, "what is ahead is not written yet");
+    assert!(!site.take() && site.write() && site.hear());
+    assert_eq!(waiting_after_a_step(&mut site), 3001 - 2 * STARTS_AHEAD);
+    assert!(site.take() && site.write());
+    assert_eq!(site.answer(&calm).unwrap()["outcome"], "applied", "it goes in the next group");
+    site.run();
+    assert_eq!(site.core.conversations().count(), 6002);
+}
+
+#[test]
+fn groups_are_full_again_once_nobody_has_asked_little_for_a_second() {
+    let mut site = Site::new(&usual());
+    burst(&mut site, "flood", 0, 3000);
+    site.run();
+    site.ask(start("calm-0").by(channel("calm")));
+    site.later(999);
+    burst(&mut site, "flood", 1, 3000);
+    assert_eq!(waiting_after_a_step(&mut site), 3000 - STARTS_AHEAD);
+    site.later(1);
+    assert_eq!(waiting_after_a_step(&mut site), 3000 - 1024);
+}
+
+#[test]
+fn callers_who_ask_alike_get_full_groups() {
+    let mut site = Site::new(&usual());
+    for round in 0..3 {
+        burst(&mut site, "one", round, 1500);
+        burst(&mut site, "other", round, 300);
+        assert_eq!(waiting_after_a_step(&mut site), 1800 - 1024, "in round {round}");
+        site.run();
+    }
+}
+
 #[test]
 fn what_waits_longer_than_a_group_has_room_is_decided_in_the_next() {
     let mut site = Site::new(&usual());

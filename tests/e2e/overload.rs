@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_nats::{Client, ConnectOptions, Subscriber};
 use futures_util::StreamExt;
@@ -104,5 +104,62 @@ async fn while_others_flood_a_calm_caller_is_never_refused() {
     for flood in floods {
         assert!(flood.await.unwrap() > 0, "the flood was never refused anything");
     }
+    service.stop().await;
+}
+
+/// Asks without a pause, so many requests under way at once, until it is over: how long each answer took, once as many
+/// have come as are under way.
+async fn keep_asking(
+    client: Client,
+    under_way: usize,
+    begun: Arc<AtomicBool>,
+    is_over: Arc<AtomicBool>,
+) -> Vec<Duration> {
+    let mut answers = client.subscribe("_INBOX.busy.*").await.unwrap();
+    let mut began = vec![Instant::now(); under_way];
+    let send = async |line: usize, at: usize| {
+        let subject = format!("switchboard.channel.busy.start.busy{at}");
+        client.publish_with_reply(subject, format!("_INBOX.busy.{line}"), "".into()).await.unwrap();
+    };
+    for line in 0..under_way {
+        send(line, line).await;
+    }
+    let mut took = Vec::new();
+    while !is_over.load(Relaxed) {
+        let answer = timeout(PATIENCE, answers.next()).await.expect("an answer in time").unwrap();
+        let line: usize = answer.subject.rsplit('.').next().unwrap().parse().unwrap();
+        took.push(began[line].elapsed());
+        began[line] = Instant::now();
+        send(line, under_way + took.len()).await;
+        begun.store(took.len() >= 2 * under_way, Relaxed);
+    }
+    took.split_off(under_way)
+}
+
+fn median(mut took: Vec<Duration>) -> Duration {
+    took.sort();
+    took[took.len() / 2]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_little_waits_a_fraction_of_what_who_asks_much_does() {
+    let Flooded { server, service, client } = Flooded::new("16384").await;
+    let (begun, is_over) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let busy = tokio::spawn(keep_asking(connect(&server).await, 4096, begun.clone(), is_over.clone()));
+    while !begun.load(Relaxed) {
+        assert!(!busy.is_finished(), "the busy caller goes on");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let mut took = Vec::new();
+    for at in 0..100 {
+        let began = Instant::now();
+        let answer = ask(&client, &format!("switchboard.channel.calm.start.calm{at}")).await;
+        assert_eq!(answer["outcome"], "applied", "{answer}");
+        took.push(began.elapsed());
+    }
+    is_over.store(true, Relaxed);
+    let (calm, busy) = (median(took), median(busy.await.unwrap()));
+    // Served in the order in which they came, both would wait alike.
+    assert!(3 * calm < busy, "the calm caller waits {calm:?}, the busy one {busy:?}");
     service.stop().await;
 }
