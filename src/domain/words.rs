@@ -161,10 +161,55 @@ impl Time {
     }
 }
 
+/// A moment as it is written.
+pub struct Written([u8; 24]);
+
+impl Time {
+    /// As it is written. Some ten times are, for each command: so here is the one form that is wanted, and no other.
+    pub fn written(self) -> Written {
+        let ms = self.0.min(TIME_MS_MAX);
+        let (year, month, day) = date(ms / 86_400_000);
+        let of_day = ms % 86_400_000;
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        let mut put = |end: usize, digits: usize, mut value: u64| {
+            for place in text[end - digits..end].iter_mut().rev() {
+                *place = b'0' + (value % 10) as u8;
+                value /= 10;
+            }
+        };
+        put(4, 4, year);
+        put(7, 2, month);
+        put(10, 2, day);
+        put(13, 2, of_day / 3_600_000);
+        put(16, 2, of_day / 60_000 % 60);
+        put(19, 2, of_day / 1000 % 60);
+        put(23, 3, of_day % 1000);
+        Written(text)
+    }
+}
+
+impl Written {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        str::from_utf8(&self.0).expect("digits and signs are ASCII")
+    }
+}
+
+/// Year, month and day, so many days after 1970-01-01. Years begin in March here, so that a leap day is their last.
+fn date(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468; // since 0000-03-01
+    let (era, of_era) = (days / 146_097, days % 146_097); // 400 years
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    (400 * era + year_of_era + u64::from(month <= 2), month, day)
+}
+
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let stamp = jiff::Timestamp::from_millisecond(self.0.min(TIME_MS_MAX) as i64).map_err(|_| fmt::Error)?;
-        write!(f, "{stamp:.3}")
+        f.write_str(self.written().as_str())
     }
 }
 
@@ -320,6 +365,19 @@ pub enum Role {
     Timer,
     /// The configuration: its file, or what follows from a change of it.
     Config,
+}
+
+impl Role {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Role::Channel => "channel",
+            Role::Integration => "integration",
+            Role::Operator => "operator",
+            Role::Timer => "timer",
+            Role::Config => "config",
+        }
+    }
 }
 
 /// Who did it: a caller by its subject, with the person behind it as claimed; or a timer, or the configuration.

@@ -50,6 +50,18 @@ fn times_are_written_in_utc_with_three_decimals() {
 }
 
 #[test]
+fn every_day_is_written_as_the_calendar_has_it() {
+    const DAY_MS: u64 = 86_400_000;
+    const CYCLE: u64 = 146_097; // the calendar repeats itself after 400 years
+    for day in (0..CYCLE).chain((CYCLE..2_932_896).step_by(13)) {
+        let ms = day * DAY_MS + day * 7_919 % DAY_MS;
+        let stamp = jiff::Timestamp::from_millisecond(ms as i64).expect("it is before the year 10000");
+        assert_eq!(Time(ms).to_string(), format!("{stamp:.3}"));
+    }
+    assert_eq!(Time(u64::MAX).to_string(), "9999-12-30T22:00:00.000Z");
+}
+
+#[test]
 fn times_are_read_with_any_offset_and_precision() {
     let noon = Time(1_769_860_800_000);
     for text in
