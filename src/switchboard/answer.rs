@@ -140,10 +140,10 @@ pub fn rejection(
 ) -> Vec<u8> {
     let mut line = Line::with_capacity(512);
     line.open();
-    line.field("at", &at);
-    line.field("by", by);
-    line.field("verb", verb);
-    line.field("conversation", conversation);
+    line.time("at", at);
+    line.by("by", by);
+    line.token("verb", verb);
+    line.token("conversation", conversation);
     line.field("command_id", &command_id);
     line.key("error");
     error(&mut line, refusal, facts);
@@ -152,7 +152,7 @@ pub fn rejection(
 }
 
 fn outcome(line: &mut Line, applied: &Applied<'_>) {
-    line.field("outcome", if applied.is_applied { "applied" } else { "unchanged" });
+    line.token("outcome", if applied.is_applied { "applied" } else { "unchanged" });
     if applied.is_replayed {
         line.field("replayed", &true);
     }
@@ -162,7 +162,7 @@ fn events(line: &mut Line, events: &[(u64, &'static str)]) {
     line.list("events", events, |line, (seq, full_name)| {
         line.open();
         line.field("seq", seq);
-        line.field("type", full_name);
+        line.token("type", full_name);
         line.close();
     });
 }

@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::domain::{By, Role};
+use crate::domain::By;
 
 /// The secret of one log, kept beside it and never in it: without it nobody can try which body,
 /// or which personal value, a fingerprint belongs to.
@@ -30,16 +30,17 @@ impl Secret {
 
 /// What a command id of one caller on one conversation is known by.
 pub fn of_command_id(by: &By, conversation: &str, command_id: &str) -> u64 {
-    let role: &[u8] = match by.role {
-        Role::Channel => b"channel",
-        Role::Integration => b"integration",
-        Role::Operator => b"operator",
-        Role::Timer => b"timer",
-        Role::Config => b"config",
-    };
     let name = by.name.as_ref().map_or("", |name| name.as_str());
     // None of the parts can hold a line feed: tokens have none, and a command id is printable.
-    first_eight(&[role, b"\n", name.as_bytes(), b"\n", conversation.as_bytes(), b"\n", command_id.as_bytes()])
+    first_eight(&[
+        by.role.as_str().as_bytes(),
+        b"\n",
+        name.as_bytes(),
+        b"\n",
+        conversation.as_bytes(),
+        b"\n",
+        command_id.as_bytes(),
+    ])
 }
 
 /// What a configuration file is told from another by.

@@ -45,9 +45,9 @@ impl Writer {
         let mut line = Line::with_capacity(LINE_BYTES_USUAL);
         line.open();
         line.field("seq", &seq);
-        line.field("at", &cause.at);
-        line.field("conversation", conversation);
-        line.field("by", cause.by);
+        line.time("at", cause.at);
+        line.token("conversation", conversation);
+        line.by("by", cause.by);
         line.key("command");
         write_command(&mut line, cause);
         if let Some(traceparent) = cause.traceparent {
@@ -58,7 +58,7 @@ impl Writer {
 
     /// Adds who is told of it.
     pub fn told(&mut self, channel: &Name, inbox: &[Name], standby: &[Name]) {
-        self.line.field("channel", channel);
+        self.line.token("channel", channel.as_str());
         self.line.field("inbox", inbox);
         self.line.field("standby", standby);
     }
@@ -75,8 +75,8 @@ impl Writer {
             line.field("epoch", &c.epoch);
             line.field("session", &c.session);
             line.field("command_id", &cause.command_id);
-            line.field("by", cause.by);
-            line.field("last_activity_at", &c.last_activity_at);
+            line.by("by", cause.by);
+            line.time("last_activity_at", c.last_activity_at);
             if !names_its_last_message(event.kind()) {
                 line.field("last_message_id", &c.last_message_id);
             }
@@ -91,7 +91,7 @@ impl Writer {
         self.event_of(event.full_name(), seq, |line| {
             line.field("version", &version);
             line.field("command_id", &cause.command_id);
-            line.field("by", cause.by);
+            line.by("by", cause.by);
             let own = serde_json::to_vec(event).expect("our values are JSON");
             line.raw(b",");
             line.raw(&own[1..own.len() - 1]);
@@ -106,7 +106,7 @@ impl Writer {
             self.line.raw(b",");
         }
         self.line.open();
-        self.line.field("type", full_name);
+        self.line.token("type", full_name);
         self.line.key("data");
         let start = self.line.len();
         self.line.open();
@@ -133,12 +133,12 @@ pub fn note_line(next_seq: u64, at: Time, id: &ConversationId, note: &Note) -> (
     let mut line = Line::with_capacity(256);
     line.open();
     line.field("seq", &next_seq);
-    line.field("at", &at);
-    line.field("conversation", id);
+    line.time("at", at);
+    line.token("conversation", id.as_str());
     line.key("note");
     line.open();
     line.personal("user", &note.user);
-    line.field("last_activity_at", &note.last_activity_at);
+    line.time("last_activity_at", note.last_activity_at);
     line.field("last_message_id", &note.last_message_id);
     line.close();
     line.close();
@@ -153,7 +153,7 @@ fn names_its_last_message(kind: Kind) -> bool {
 
 fn write_command(line: &mut Line, cause: &Cause<'_>) {
     line.open();
-    line.field("verb", cause.verb);
+    line.token("verb", cause.verb);
     if let Some(id) = cause.command_id {
         line.field("id", id);
     }
@@ -186,36 +186,36 @@ fn write_own(line: &mut Line, event: &Event) {
             line.field("continued_from", &e.continued_from);
         }
         Event::Assigned(e) => {
-            line.field("to", &e.to);
+            line.token("to", e.to.as_str());
             line.field("cause", &e.cause);
             line.personal("metadata", &e.metadata);
         }
         Event::Passed(e) => {
-            line.field("from", &e.from);
-            line.field("to", &e.to);
+            line.token_or_null("from", e.from.as_ref().map(Name::as_str));
+            line.token("to", e.to.as_str());
             line.field("cause", &e.cause);
             line.personal("reason", &e.reason);
             line.personal("metadata", &e.metadata);
         }
         Event::Offered(e) => {
-            line.field("from", &e.from);
-            line.field("to", &e.to);
+            line.token("from", e.from.as_str());
+            line.token("to", e.to.as_str());
             line.field("expires_at", &e.expires_at);
             line.personal("reason", &e.reason);
             line.personal("metadata", &e.metadata);
         }
         Event::OfferWithdrawn(e) => {
-            line.field("to", &e.to);
+            line.token("to", e.to.as_str());
             line.field("cause", &e.cause);
             line.personal("reason", &e.reason);
         }
         Event::Accepted(e) => {
-            line.field("from", &e.from);
-            line.field("to", &e.to);
+            line.token("from", e.from.as_str());
+            line.token("to", e.to.as_str());
             line.personal("metadata", &e.metadata);
         }
         Event::Released(e) => {
-            line.field("from", &e.from);
+            line.token("from", e.from.as_str());
             line.field("cause", &e.cause);
             line.personal("reason", &e.reason);
             line.personal("metadata", &e.metadata);

@@ -1,27 +1,27 @@
 //! How a conversation is shown: whole in answers, in short in errors, and as events carry it.
 
 use super::line::Line;
-use crate::domain::Conversation;
 use crate::domain::config::Settings;
 use crate::domain::conversation::{EndRequest, Offer};
+use crate::domain::{Conversation, Name};
 
 /// The whole state, as answers and queries give it.
 pub fn write_state(line: &mut Line, c: &Conversation, settings: &Settings) {
     line.open();
-    line.field("id", &c.id);
+    line.token("id", c.id.as_str());
     line.field("session", &c.session);
-    line.field("channel", &c.channel);
+    line.token("channel", c.channel.as_str());
     line.personal("user", &c.user);
     line.field("continued_from", &c.continued_from);
     line.field("status", &c.status);
-    line.field("owner", &c.owner);
-    line.field("owner_since", &c.owner_since());
+    line.token_or_null("owner", c.owner.as_ref().map(Name::as_str));
+    line.time_or_null("owner_since", c.owner_since());
     write_offer(line, c.offer.as_deref());
     line.field("version", &c.version);
     line.field("epoch", &c.epoch);
     line.field("seq", &c.seq);
-    line.field("started_at", &c.started_at);
-    line.field("last_activity_at", &c.last_activity_at);
+    line.time("started_at", c.started_at);
+    line.time("last_activity_at", c.last_activity_at);
     line.field("last_message_id", &c.last_message_id);
     write_end_requested(line, c.end_requested.as_deref());
     line.field("closed", &c.closed);
@@ -34,9 +34,9 @@ pub fn write_state(line: &mut Line, c: &Conversation, settings: &Settings) {
 /// The six fields that errors carry.
 pub fn write_short(line: &mut Line, c: &Conversation) {
     line.open();
-    line.field("id", &c.id);
+    line.token("id", c.id.as_str());
     line.field("status", &c.status);
-    line.field("owner", &c.owner);
+    line.token_or_null("owner", c.owner.as_ref().map(Name::as_str));
     line.field("version", &c.version);
     line.field("epoch", &c.epoch);
     line.field("seq", &c.seq);
@@ -47,9 +47,9 @@ pub fn write_short(line: &mut Line, c: &Conversation) {
 pub fn write_after(line: &mut Line, c: &Conversation, settings: &Settings) {
     line.open();
     line.field("status", &c.status);
-    line.field("owner", &c.owner);
+    line.token_or_null("owner", c.owner.as_ref().map(Name::as_str));
     write_offer(line, c.offer.as_deref());
-    line.field("channel", &c.channel);
+    line.token("channel", c.channel.as_str());
     line.personal("user", &c.user);
     write_end_requested(line, c.end_requested.as_deref());
     line.field("affordances", &c.affordances(settings));
@@ -60,11 +60,11 @@ fn write_offer(line: &mut Line, offer: Option<&Offer>) {
     line.key("offer");
     let Some(offer) = offer else { return line.raw(b"null") };
     line.open();
-    line.field("to", &offer.to);
-    line.field("by", &offer.by);
+    line.token("to", offer.to.as_str());
+    line.by("by", &offer.by);
     line.personal("reason", &offer.reason);
     line.personal("metadata", &offer.metadata);
-    line.field("expires_at", &offer.expires_at);
+    line.time_or_null("expires_at", offer.expires_at);
     line.close();
 }
 
@@ -72,11 +72,11 @@ fn write_end_requested(line: &mut Line, request: Option<&EndRequest>) {
     line.key("end_requested");
     let Some(request) = request else { return line.raw(b"null") };
     line.open();
-    line.field("by", &request.by);
+    line.by("by", &request.by);
     line.field("cause", &request.cause);
     line.personal("reason", &request.reason);
-    line.field("at", &request.at);
-    line.field("deadline", &request.deadline);
+    line.time("at", request.at);
+    line.time_or_null("deadline", request.deadline);
     line.field("last_message_id", &request.last_message_id);
     line.close();
 }

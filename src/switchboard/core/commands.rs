@@ -272,7 +272,7 @@ fn relay_data(by: &By, ask: &CommandAsk, c: &Conversation, content: &str) -> Vec
     line.open();
     line.field("epoch", &c.epoch);
     line.field("session", &c.session);
-    line.field("by", by);
+    line.by("by", by);
     line.field("message_id", &ask.command.last_message_id());
     line.field("user", &c.user);
     line.field("sent_at", &ask.sent_at);
