@@ -1,17 +1,17 @@
 //! What is published: ids, headers, and where it goes.
 
-use async_nats::{HeaderMap, HeaderName, Subject};
+use std::sync::LazyLock;
+
+use async_nats::{HeaderMap, HeaderName, HeaderValue, Subject};
 use bytes::Bytes;
 
 use super::subjects::Subjects;
 use crate::domain::Refusal;
-use crate::switchboard::envelope::{TYPE_PREFIX, write_event, write_event_id, write_relay};
+use crate::switchboard::envelope::{TYPE_PREFIX, event_id, write_event, write_relay};
 use crate::switchboard::port::{Direction, Recorded, RecordedEvent, Relay};
 
 /// Bytes of an event around its `data`, about.
 const ENVELOPE_BYTES: usize = 512;
-/// Bytes of the id of an event or its copy, about.
-const COPY_ID_BYTES: usize = 64;
 
 /// Characters of an error's text in its header; the body has all of it.
 const ERROR_TEXT_CHARS_MAX: usize = 512;
@@ -19,7 +19,8 @@ const ERROR_TEXT_CHARS_MAX: usize = 512;
 const CONTENT_TYPE: HeaderName = HeaderName::from_static("Content-Type");
 const ERROR_CODE: HeaderName = HeaderName::from_static("Nats-Service-Error-Code");
 const ERROR_TEXT: HeaderName = HeaderName::from_static("Nats-Service-Error");
-const CLOUDEVENT_TYPE: &str = "application/cloudevents+json";
+/// Made once: the library looks for line ends in each value that it is given as text.
+static CLOUDEVENT_TYPE: LazyLock<HeaderValue> = LazyLock::new(|| "application/cloudevents+json".into());
 
 /// Of what kind a message's subject is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,11 +49,20 @@ pub struct Outgoing {
 impl Outgoing {
     /// The headers that every one of them has.
     pub fn headers(&self) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE.clone(), CLOUDEVENT_TYPE);
-        headers.insert(async_nats::header::NATS_MESSAGE_ID, self.id.as_str());
-        headers
+        headers(self.id.clone())
     }
+
+    /// What is published: subject, headers and payload.
+    pub fn into_parts(self) -> (Subject, HeaderMap, Bytes) {
+        (self.subject, headers(self.id), self.payload)
+    }
+}
+
+fn headers(id: String) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, CLOUDEVENT_TYPE.clone());
+    headers.insert(async_nats::header::NATS_MESSAGE_ID, id);
+    headers
 }
 
 /// An event and its copies, in the order in which they are published.
@@ -60,26 +70,23 @@ pub fn event(subjects: &mut Subjects, log_id: &str, recorded: &Recorded, event: 
     let (conversation, noun_verb) = (&*recorded.conversation, noun_verb(event.full_name));
     let id = event_id(log_id, event.seq, &recorded.hash);
     let mut payload = Vec::with_capacity(ENVELOPE_BYTES + event.data.len());
-    write_event(&mut payload, log_id, recorded, event);
+    write_event(&mut payload, log_id, &id, recorded, event);
     let payload = Bytes::from(payload);
+    let copy = |place, subject, id| Outgoing { place, subject, id, payload: payload.clone() };
     let mut all = Vec::with_capacity(2 + recorded.inbox.len() + recorded.standby.len());
-    let mut add = |place, subject, id| all.push(Outgoing { place, subject, id, payload: payload.clone() });
+    all.push(copy(Place::Event, subjects.event(conversation, noun_verb), id.clone()));
     for name in &recorded.inbox {
         let subject = subjects.integration_inbox(name, conversation, noun_verb);
-        add(Place::Inbox, subject, copy_id(&id, "integration", name.as_str()));
+        all.push(copy(Place::Inbox, subject, copy_id(&id, "integration", name.as_str())));
     }
     if let Some(name) = &recorded.channel {
-        add(
-            Place::Inbox,
-            subjects.channel_inbox(name, conversation, noun_verb),
-            copy_id(&id, "channel", name.as_str()),
-        );
+        let subject = subjects.channel_inbox(name, conversation, noun_verb);
+        all.push(copy(Place::Inbox, subject, copy_id(&id, "channel", name.as_str())));
     }
     for name in &recorded.standby {
         let subject = subjects.standby(name, conversation, noun_verb);
-        add(Place::Standby, subject, copy_id(&id, "standby", name.as_str()));
+        all.push(copy(Place::Standby, subject, copy_id(&id, "standby", name.as_str())));
     }
-    all.insert(0, Outgoing { place: Place::Event, subject: subjects.event(conversation, noun_verb), id, payload });
     all
 }
 
@@ -104,13 +111,6 @@ pub fn relay(subjects: &mut Subjects, log_id: &str, relay: &Relay) -> Vec<Outgoi
         payload: payload.clone(),
     }));
     all
-}
-
-/// The id of an event.
-pub fn event_id(log_id: &str, seq: u64, hash: &[u8; 32]) -> String {
-    let mut id = Vec::with_capacity(COPY_ID_BYTES);
-    write_event_id(&mut id, log_id, seq, hash);
-    String::from_utf8(id).expect("an event's id is ASCII")
 }
 
 /// The `seq` in the id of an event or its copy; none where it is of another log, or a relayed message.
@@ -142,9 +142,9 @@ fn copy_id(id: &str, receiver: &str, name: &str) -> String {
 /// The headers of an error. The library panics on line ends in a header's value.
 pub fn error_headers(refusal: &Refusal) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    headers.insert(ERROR_CODE.clone(), refusal.status().to_string());
+    headers.insert(ERROR_CODE, refusal.status().to_string());
     let text: String = refusal.message().chars().take(ERROR_TEXT_CHARS_MAX).collect();
-    headers.insert(ERROR_TEXT.clone(), text.replace(|c: char| c.is_control(), " "));
+    headers.insert(ERROR_TEXT, text.replace(|c: char| c.is_control(), " "));
     headers
 }
 

@@ -251,9 +251,9 @@ impl Publisher {
         let all = message::event(&mut self.subjects, &self.parts.log_id, recorded, event);
         let into_streams = self.streams.as_mut().is_some_and(Streams::takes);
         let copies = all.len() as u64 - 1;
-        for message in &all {
+        for message in all {
             let is_taken = match &mut self.streams {
-                Some(streams) if into_streams && message.place != Place::Standby => streams.put(message).await,
+                Some(streams) if into_streams && message.place != Place::Standby => streams.put(&message).await,
                 _ => false,
             };
             if !is_taken {
@@ -279,16 +279,17 @@ impl Publisher {
                 _ => false,
             };
             if !is_taken {
-                self.publish_apart(&message).await;
+                self.publish_apart(message).await;
             }
         }
         self.parts.stats.relays.increment(1);
     }
 
     /// Publishes a message that goes into no stream, or not now.
-    async fn publish_apart(&mut self, message: &Outgoing) {
-        let headers = if self.streams.is_some() { Streams::apart(message) } else { message.headers() };
-        self.publish(message.subject.clone(), headers, message.payload.clone()).await;
+    async fn publish_apart(&mut self, message: Outgoing) {
+        let (subject, headers, payload) =
+            if self.streams.is_some() { Streams::apart(message) } else { message.into_parts() };
+        self.publish(subject, headers, payload).await;
     }
 
     async fn answer(&mut self, answer: Answer) {

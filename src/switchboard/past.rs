@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use super::answer::{self, Facts};
-use super::envelope::write_event;
+use super::envelope::{event_id, write_event};
 use super::marks::Mark;
 use super::paged::Ascending;
 use super::port::{Answer, Frames, ListJob, Moment, PastAsk, Read, ReadJob, Recorded, Span};
@@ -375,7 +375,8 @@ fn page_entry(
             continue;
         }
         let mut out = Vec::with_capacity(1024);
-        write_event(&mut out, &log_id, &recorded, event);
+        let id = event_id(&log_id, event.seq, &recorded.hash);
+        write_event(&mut out, &log_id, &id, &recorded, event);
         let is_full = events.len() >= span.limit || (*bytes + out.len() > PAGE_BYTES_MAX && !events.is_empty());
         if is_full {
             return Ok(Step::Over(Some(event.seq)));

@@ -5,7 +5,7 @@ use async_nats::Client;
 use super::api::{self, Found, Trouble};
 use super::ends::{Ends, place_of};
 use super::wanted::Which;
-use crate::edge::message::event_id;
+use crate::switchboard::envelope::event_id;
 use crate::switchboard::past::{self, Archive};
 
 /// How many messages that are not of this log are passed over to find the last one that is: each costs a question.

@@ -30,7 +30,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use async_nats::header::NATS_EXPECTED_STREAM;
-use async_nats::{Client, HeaderMap, Message};
+use async_nats::{Client, HeaderMap, Message, Subject};
+use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::task::{JoinSet, unconstrained};
 
@@ -196,13 +197,14 @@ impl Streams {
         self.state == State::InStep
     }
 
-    /// Headers of a message that no stream takes in.
-    pub fn apart(message: &Outgoing) -> HeaderMap {
-        let mut headers = message.headers();
-        if message.place != Place::Standby {
+    /// A message that no stream takes in: subject, headers and payload.
+    pub fn apart(message: Outgoing) -> (Subject, HeaderMap, Bytes) {
+        let place = message.place;
+        let (subject, mut headers, payload) = message.into_parts();
+        if place != Place::Standby {
             headers.insert(NATS_EXPECTED_STREAM, NO_STREAM);
         }
-        headers
+        (subject, headers, payload)
     }
 
     /// Sends one of an event's messages into its stream, while they are in step; false where it must be published apart.

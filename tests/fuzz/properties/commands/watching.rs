@@ -92,7 +92,7 @@ impl Watch {
             assert!(self.published.is_none_or(|last| last + 1 == event.seq), "{} left out of order", event.seq);
             self.published = Some(event.seq);
             let mut out = Vec::new();
-            write_event(&mut out, "log", recorded, event);
+            write_event(&mut out, "log", "id", recorded, event);
             let sent = json(&out);
             assert_eq!(sent["data"]["seq"], event.seq);
             assert_eq!(sent["subject"], *recorded.conversation);
