@@ -27,7 +27,8 @@ pub struct Limits {
     pub looks_spare: usize,
     /// Conversations looked at for a page in one step.
     pub page_conversations_max: usize,
-    /// A round of keeping states begins when so many conversations changed …
+    /// A round of keeping states begins when so many conversations changed: a busy one is kept once, however often it
+    /// changed meanwhile, and a start after a kill reads so much of the log, in a fraction of a second …
     pub save_changed_min: usize,
     /// … or so long after the last one.
     pub save_every_ms: u64,
@@ -52,7 +53,7 @@ impl Default for Limits {
             round_conversations_max: 1024,
             looks_spare: 4096,
             page_conversations_max: 1024,
-            save_changed_min: 8192,
+            save_changed_min: 16 * 1024,
             save_every_ms: 2000,
             save_conversations_max: 256,
             save_patience_steps: 64,
