@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use mimalloc::MiMalloc;
 use switchboard::cli::{self, Command, ServeOptions};
 use switchboard::edge::Credentials;
 use switchboard::edge::parting::{self, Parting};
@@ -14,6 +15,11 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
+
+/// Each command takes some fifty pieces of memory, most of which another thread gives back: what the system's
+/// allocator makes of that costs a sixth of all processor time.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let command = match cli::parse(std::env::args_os(), &|name| std::env::var(name).ok()) {
