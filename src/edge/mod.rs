@@ -13,7 +13,7 @@ mod discovery;
 mod fields;
 mod http;
 mod intake;
-mod message;
+pub mod message;
 pub mod parting;
 mod publisher;
 mod refusals;

@@ -16,7 +16,7 @@ pub mod floor;
 mod load;
 mod report;
 mod rounds;
-mod script;
+pub mod script;
 mod stage;
 mod usage;
 
