@@ -360,7 +360,7 @@ fn a_power_cut_takes_only_what_was_not_acknowledged() {
         append(&mut *log, &[2; 100], 1000);
         let head = log.reader().head();
         bench.0.fail_syncs(true);
-        let drafts = group(&head, &[1; 150], 2000);
+        let drafts = group(&head, &[1; 400], 2000);
         let failed = log.append(&drafts, 0).unwrap_err();
         assert!(!failed.is_harmless());
         assert_eq!(log.reader().head(), head, "nobody sees what is not durable");

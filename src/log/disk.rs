@@ -134,12 +134,16 @@ impl DiskLog {
     /// Stores frame by frame: after a crash the database holds all that was stored up to some moment, so whole frames
     /// up to one of them. Only a frame of several parts needs a batch, which costs a write more.
     fn write(&self, packed: &Packed) -> Result<(), String> {
-        packed.frames.iter().try_for_each(|parts| match parts.as_slice() {
-            [(key, value)] => careful(|| self.store.db.insert(key, value.as_slice())).map(drop),
-            parts => {
-                let mut batch = sled::Batch::default();
-                parts.iter().for_each(|(key, value)| batch.insert(key.as_slice(), value.as_slice()));
-                careful(|| self.store.db.apply_batch(batch))
+        let first = packed.head.frames + 1 - packed.frames.len() as u64;
+        packed.frames.iter().zip(first..).try_for_each(|(parts, frame)| {
+            careful(|| self.store.stake_out(frame, frame == 1))?;
+            match parts.as_slice() {
+                [(key, value)] => careful(|| self.store.db.insert(key, value.as_slice())).map(drop),
+                parts => {
+                    let mut batch = sled::Batch::default();
+                    parts.iter().for_each(|(key, value)| batch.insert(key.as_slice(), value.as_slice()));
+                    careful(|| self.store.db.apply_batch(batch))
+                }
             }
         })
     }

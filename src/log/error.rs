@@ -289,7 +289,7 @@ impl fmt::Display for Problem {
             Self::Missing => f.write_str("missing, expected a frame"),
             Self::Foreign => f.write_str("not a frame of a switchboard"),
             Self::Format(found) => {
-                write!(f, "frame format {found}, expected {}: use a newer release", super::frame::FORMAT)
+                write!(f, "frame format {found}, expected {} at most: use a newer release", super::frame::FORMATS.end())
             }
             Self::Length { expected, found } => write!(f, "{found} bytes, expected {expected}"),
             Self::Checksum => f.write_str("the checksum does not match: the bytes were changed"),

@@ -1,7 +1,8 @@
 //! A frame: a run of whole entries, compressed together, behind a fixed header.
 //!
 //! The header stands uncompressed, so that a search by seq or time reads headers alone. The payload is zstd
-//! over plain lines, two an entry: a person with no tool but `zstd -d` can read it.
+//! over plain lines, two an entry: a person with no tool but `zstd -d` can read it, where the format is 2 with the
+//! [dictionary](super::compression).
 //!
 //! | bytes | field (integers big-endian) |
 //! |---|---|
@@ -23,12 +24,15 @@
 //! A frame is one value under the key `number`, eight bytes big-endian. Where it is longer than [`PART_BYTES_MAX`],
 //! the rest stands in further values under `number` and a part's number in two bytes.
 
+use std::ops::RangeInclusive;
+
 use super::codec::Fields;
+use super::compression;
 use super::entry::{Entry, Hash, LINE_BYTES_MAX};
 use super::error::{Fault, Problem};
 
-/// The format that this program writes.
-pub const FORMAT: u16 = 1;
+/// The formats that this program reads and writes.
+pub(super) const FORMATS: RangeInclusive<u16> = compression::PLAIN..=compression::WITH_DICTIONARY;
 
 /// Bytes of the header.
 pub const HEADER_BYTES: usize = 104;
@@ -45,6 +49,8 @@ const MAGIC: &[u8; 2] = b"SB";
 /// The fixed part of a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
+    /// How the payload is compressed.
+    pub format: u16,
     /// Number of the frame, dense from 1.
     pub frame: u64,
     /// How many entries it holds; none in a frame that only notes how far publication got.
@@ -74,7 +80,7 @@ impl Header {
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(MAGIC);
-        out.extend_from_slice(&FORMAT.to_be_bytes());
+        out.extend_from_slice(&self.format.to_be_bytes());
         out.extend_from_slice(&self.entries.to_be_bytes());
         for field in [self.frame, self.first_seq, self.next_seq, self.first_at, self.last_at, self.published_through] {
             out.extend_from_slice(&field.to_be_bytes());
@@ -101,20 +107,21 @@ impl Header {
             return Err(fault(Problem::Checksum));
         }
         let mut fields = Fields(&covered[MAGIC.len()..]);
-        match fields.u16() {
-            Some(FORMAT) => {}
-            other => return Err(fault(Problem::Format(other.unwrap_or(0)))),
+        let format = fields.u16().unwrap_or(0);
+        if !FORMATS.contains(&format) {
+            return Err(fault(Problem::Format(format)));
         }
-        let header = Self::fields(&mut fields).ok_or_else(|| fault(Problem::Foreign))?;
+        let header = Self::fields(format, &mut fields).ok_or_else(|| fault(Problem::Foreign))?;
         if header.frame != frame {
             return Err(fault(Problem::Number(header.frame)));
         }
         Ok(header)
     }
 
-    fn fields(fields: &mut Fields<'_>) -> Option<Self> {
+    fn fields(format: u16, fields: &mut Fields<'_>) -> Option<Self> {
         let entries = fields.u32()?;
         Some(Self {
+            format,
             entries,
             frame: fields.u64()?,
             first_seq: fields.u64()?,
@@ -170,7 +177,7 @@ impl Frame {
         if crc32fast::hash(payload) != header.payload_crc {
             return Err(header.fault(Problem::Checksum));
         }
-        let raw = unpack(payload, header.raw_bytes as usize).map_err(|problem| header.fault(problem))?;
+        let raw = unpack(&header, payload).map_err(|problem| header.fault(problem))?;
         let entries = Self::entries(&header, &raw)?;
         Ok(Self { header, entries })
     }
@@ -216,17 +223,10 @@ pub(super) fn follows(seq: u64, at: u64, entry: &Entry) -> Result<(), Problem> {
     Ok(())
 }
 
-fn unpack(payload: &[u8], raw_bytes: usize) -> Result<Vec<u8>, Problem> {
-    if raw_bytes > RAW_BYTES_MAX {
-        return Err(Problem::Payload(format!("{raw_bytes} bytes, expected {RAW_BYTES_MAX} at most")));
-    }
-    if payload.is_empty() && raw_bytes == 0 {
-        return Ok(Vec::new());
-    }
-    let raw = zstd::bulk::decompress(payload, raw_bytes).map_err(|e| Problem::Payload(e.to_string()))?;
-    match raw.len() == raw_bytes {
-        true => Ok(raw),
-        false => Err(Problem::Length { expected: raw_bytes as u64, found: raw.len() as u64 }),
+fn unpack(header: &Header, payload: &[u8]) -> Result<Vec<u8>, Problem> {
+    match header.raw_bytes as usize {
+        raw_bytes @ ..=RAW_BYTES_MAX => compression::unpack(header.format, payload, raw_bytes),
+        raw_bytes => Err(Problem::Payload(format!("{raw_bytes} bytes, expected {RAW_BYTES_MAX} at most"))),
     }
 }
 
@@ -234,4 +234,32 @@ fn two_lines(text: &str) -> Option<(&str, &str, &str)> {
     let (first, rest) = text.split_once('\n')?;
     let (second, rest) = rest.split_once('\n')?;
     Some((first, second, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The second frame of a log of the first release: one decision of two events.
+    const FIRST_FORMAT: &[u8] = include_bytes!("../../tests/archive/fixtures/frame.v1");
+
+    #[test]
+    fn a_frame_of_the_first_format_is_read_for_good() {
+        let frame = Frame::read(2, FIRST_FORMAT).unwrap();
+        assert_eq!((frame.header.format, frame.header.entries, frame.header.next_seq), (1, 1, 8));
+        let entry = &frame.entries[0];
+        assert!(entry.line.starts_with(br#"{"seq":6,"at":"2026-11-22T20:42:40.711Z","#));
+        assert_eq!(entry.hash[..4], [0xee, 0xe9, 0x76, 0xfc]);
+    }
+
+    #[test]
+    fn a_frame_of_a_later_format_is_named() {
+        let mut later = FIRST_FORMAT.to_vec();
+        later[3] = 3;
+        let crc = crc32fast::hash(&later[..HEADER_BYTES - 4]);
+        later[HEADER_BYTES - 4..HEADER_BYTES].copy_from_slice(&crc.to_be_bytes());
+        let fault = Frame::read(2, &later).unwrap_err();
+        assert_eq!(fault.problem, Problem::Format(3));
+        assert!(fault.to_string().contains("frame format 3, expected 2 at most: use a newer release"), "{fault}");
+    }
 }

@@ -17,6 +17,7 @@
 
 pub mod cache;
 mod codec;
+mod compression;
 #[cfg(test)]
 mod conformance;
 pub mod directory;
@@ -29,6 +30,7 @@ pub mod frame;
 mod inspection;
 mod memory;
 mod pack;
+mod pages;
 mod reader;
 mod store;
 mod volumes;

@@ -15,6 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::error::LogError;
+use super::pages;
 use super::reader::Values;
 
 /// sled writes what is over a quarter of a segment into files that it never syncs, so segments are the largest that it
@@ -76,6 +77,18 @@ impl Store {
         careful(|| self.db.flush()).map(drop)
     }
 
+    /// Spreads the frames that come over pages of their own, before the first of a page is stored.
+    pub fn stake_out(&self, frame: u64, is_first: bool) -> sled::Result<()> {
+        let Some((mut stakes, shown)) = pages::before(frame, is_first) else { return Ok(()) };
+        if !is_first && !self.db.contains_key(shown)? {
+            return Ok(());
+        }
+        stakes.try_for_each(|stake| match self.db.contains_key(&stake)? {
+            true => Ok(()),
+            false => self.db.insert(stake, sled::IVec::default()).map(drop),
+        })
+    }
+
     /// Never closes the database: after a failed write, closing it would write and sync again, and panic.
     pub fn abandon(&self) {
         std::mem::forget(self.db.clone());
@@ -88,7 +101,9 @@ impl Values for Store {
     }
 
     fn last_key(&self) -> Result<Option<Vec<u8>>, String> {
-        careful(|| self.db.last()).map(|last| last.map(|(key, _)| key.to_vec()))
+        let is_used = |key: &sled::Result<sled::IVec>| !key.as_ref().is_ok_and(|key| pages::is_stake(key));
+        let last = careful(|| self.db.iter().keys().rev().find(is_used).transpose());
+        last.map(|last| last.map(|key| key.to_vec()))
     }
 }
 

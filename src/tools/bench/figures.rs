@@ -87,6 +87,45 @@ impl Rounds {
     }
 }
 
+/// What the service recorded, and what that took.
+#[derive(Debug, Clone, Default)]
+pub struct Grown {
+    /// Events recorded.
+    pub events: u64,
+    /// What its data directory takes on disk, in bytes.
+    pub disk_bytes: u64,
+    /// What it has had written to disk, in bytes; none where the system does not tell.
+    pub written_bytes: Option<u64>,
+}
+
+impl Grown {
+    /// What came since. A directory may have shrunk.
+    pub fn since(&self, before: &Grown) -> Grown {
+        Grown {
+            events: self.events - before.events,
+            disk_bytes: self.disk_bytes.saturating_sub(before.disk_bytes),
+            written_bytes: self.written_bytes.zip(before.written_bytes).map(|(now, before)| now - before),
+        }
+    }
+
+    /// Takes in what came in another round.
+    pub fn add(&mut self, more: &Grown) {
+        self.events += more.events;
+        self.disk_bytes += more.disk_bytes;
+        self.written_bytes = more.written_bytes.map(|bytes| bytes + self.written_bytes.unwrap_or(0));
+    }
+
+    /// Bytes on disk for an event.
+    pub fn disk_bytes_each(&self) -> u64 {
+        self.disk_bytes / self.events.max(1)
+    }
+
+    /// Bytes written for an event.
+    pub fn written_bytes_each(&self) -> Option<u64> {
+        self.written_bytes.map(|bytes| bytes / self.events.max(1))
+    }
+}
+
 /// One line of the table.
 #[derive(Debug, Clone)]
 pub struct Line {
@@ -100,13 +139,15 @@ pub struct Line {
     pub jetstream: Rounds,
     /// Appends to JetStream, each synced.
     pub always: Rounds,
+    /// What the service recorded in its rounds.
+    pub grown: Grown,
 }
 
 impl Line {
     /// Nothing measured yet.
     pub fn new(pressure: Pressure) -> Line {
         let none = Rounds::default;
-        Line { pressure, service: none(), floor: none(), jetstream: none(), always: none() }
+        Line { pressure, service: none(), floor: none(), jetstream: none(), always: none(), grown: Grown::default() }
     }
 }
 
@@ -125,14 +166,21 @@ pub struct Figures {
     pub messages: usize,
     /// Bytes of those messages.
     pub message_bytes: usize,
-    /// Events that the service recorded for the whole run.
-    pub events: u64,
-    /// What its data directory took for it, in bytes.
-    pub disk_bytes: u64,
+    /// What the service recorded in the whole run.
+    pub grown: Grown,
+    /// The lines of its log, in bytes, before they are compressed.
+    pub line_bytes: u64,
     /// The most memory that it held, in bytes.
     pub memory_peak: Option<u64>,
     /// What was left out, and why.
     pub left_out: Vec<String>,
+}
+
+impl Figures {
+    /// Bytes of the log's lines for an event.
+    pub fn line_bytes_each(&self) -> u64 {
+        self.line_bytes / self.grown.events.max(1)
+    }
 }
 
 /// The middle one of several numbers.

@@ -5,7 +5,7 @@ use std::io::Write;
 use serde_json::{Value, json};
 
 use super::BenchOptions;
-use super::figures::{Figures, Line, Pressure, Rounds};
+use super::figures::{Figures, Grown, Line, Pressure, Rounds};
 use crate::tools::failure::Failure;
 use crate::tools::screen::Screen;
 use crate::tools::table::{Table, write_pairs};
@@ -45,7 +45,6 @@ fn tell(figures: &Figures, options: &BenchOptions, out: &mut dyn Write, screen: 
 fn about(figures: &Figures, options: &BenchOptions) -> Vec<(&'static str, String)> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let p50 = |histogram: &hdrhistogram::Histogram<u64>| time(histogram.value_at_quantile(0.5));
-    let per_event = figures.disk_bytes / figures.events.max(1);
     let mut pairs = vec![
         ("machine", format!("{cores} cores, shared by nats-server {}, service and load", figures.server_version)),
         (
@@ -66,14 +65,26 @@ fn about(figures: &Figures, options: &BenchOptions) -> Vec<(&'static str, String
     if let Some(echo) = &figures.echo {
         pairs.push(("echo", format!("{} through the server and back, one in flight", p50(echo))));
     }
+    pairs.push(("log", format!("{} events, {} bytes each", grouped(figures.grown.events), figures.line_bytes_each())));
     pairs.push((
-        "log",
-        format!("{} events, {per_event} bytes each with everything beside them", grouped(figures.events)),
+        "files",
+        format!(
+            "{} bytes an event, with everything beside the log{}",
+            figures.grown.disk_bytes_each(),
+            written(figures, &figures.grown).map(|written| format!("; written {written}")).unwrap_or_default()
+        ),
     ));
     if let Some(bytes) = figures.memory_peak {
         pairs.push(("memory", format!("{} MB at most, of the service", bytes / 1_000_000)));
     }
     pairs
+}
+
+/// What was written for an event, and how often that is what was recorded.
+fn written(figures: &Figures, grown: &Grown) -> Option<String> {
+    let each = grown.written_bytes_each()?;
+    let times = each as f64 / figures.line_bytes_each().max(1) as f64;
+    Some(format!("{} bytes, {times:.2} times the lines of the log", grouped(each)))
 }
 
 fn line_cells(line: &Line) -> Vec<String> {
@@ -131,6 +142,15 @@ fn write_table(
 fn remarks(figures: &Figures) -> Vec<String> {
     let mut remarks = Vec::new();
     let disk = figures.disk.value_at_quantile(0.5) as f64;
+    for line in figures.lines.iter().filter(|line| line.grown.events > 0) {
+        let written = written(figures, &line.grown).map(|written| format!(", written {written}"));
+        remarks.push(format!(
+            "{}: the files grew by {} bytes an event{}",
+            load(line.pressure),
+            line.grown.disk_bytes_each(),
+            written.unwrap_or_default()
+        ));
+    }
     for line in &figures.lines {
         let (Some(p50), Some(rate)) = (line.service.latency(0.5), line.service.rate()) else { continue };
         match (line.pressure, &figures.echo, line.floor.rate()) {
@@ -196,6 +216,7 @@ fn document(figures: &Figures, options: &BenchOptions) -> Value {
             Pressure::Rate(rate) => (None, Some(rate)),
         };
         json!({"in_flight": in_flight, "rate": rate, "service": of(&line.service), "floor": beside(line, &line.floor),
+            "events": line.grown.events, "disk_bytes": line.grown.disk_bytes, "written_bytes": line.grown.written_bytes,
             "jetstream": beside(line, &line.jetstream), "jetstream_always": beside(line, &line.always)})
     });
     json!({
@@ -209,8 +230,10 @@ fn document(figures: &Figures, options: &BenchOptions) -> Value {
         "message_bytes_of_a_conversation": figures.message_bytes,
         "disk_write_us": figures.disk.value_at_quantile(0.5),
         "echo_us": figures.echo.as_ref().map(|echo| echo.value_at_quantile(0.5)),
-        "events": figures.events,
-        "disk_bytes": figures.disk_bytes,
+        "events": figures.grown.events,
+        "line_bytes": figures.line_bytes,
+        "disk_bytes": figures.grown.disk_bytes,
+        "written_bytes": figures.grown.written_bytes,
         "memory_peak_bytes": figures.memory_peak,
         "lines": lines.collect::<Vec<_>>(),
         "left_out": figures.left_out,

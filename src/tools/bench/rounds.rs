@@ -9,9 +9,10 @@ use futures_util::StreamExt;
 use hdrhistogram::Histogram;
 use serde_json::Value;
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use super::appends::Appends;
-use super::figures::{Figures, Line, Pressure, new_histogram};
+use super::figures::{Figures, Grown, Line, Pressure, new_histogram};
 use super::floor::Pattern;
 use super::load::{Command, Load, Target};
 use super::script::{STEPS, Step};
@@ -34,40 +35,36 @@ struct Conversations {
     prefix: String,
     process: u32,
     with_ids: bool,
-    places: Vec<(usize, u32)>,
+    /// The step that each has come to, and its name: ids as careful clients make them, which no compression shortens.
+    places: Vec<(usize, Uuid)>,
 }
 
 impl Conversations {
     fn new(prefix: &str, process: u32, options: &BenchOptions) -> Conversations {
         let most = options.in_flight.iter().copied().max().unwrap_or(0);
-        let places = vec![(0, 0); options.conversations.max(most)];
+        let places = (0..options.conversations.max(most)).map(|_| (0, Uuid::new_v4())).collect();
         Conversations { prefix: prefix.to_owned(), process, with_ids: options.with_ids, places }
-    }
-
-    fn name(&self, place: usize) -> String {
-        format!("bench-{place:06}-{:06}", self.places[place].1)
     }
 }
 
 impl Target for Conversations {
     fn command(&mut self, place: usize) -> Command {
-        let step = &STEPS[self.places[place].0];
-        command(step, &self.prefix, &self.name(place), self.with_ids)
+        let (step, name) = &self.places[place];
+        command(&STEPS[*step], &self.prefix, &name.to_string(), self.with_ids)
     }
 
     fn answered(&mut self, place: usize, answer: &Message) -> bool {
         let is_right = answer.headers.is_none();
-        let (step, session) = &mut self.places[place];
+        let (step, _) = &mut self.places[place];
         *step += 1;
         if *step == STEPS.len() || !is_right {
-            (*step, *session) = (0, *session + 1);
+            self.lost(place);
         }
         is_right
     }
 
     fn lost(&mut self, place: usize) {
-        let (step, session) = &mut self.places[place];
-        (*step, *session) = (0, *session + 1);
+        self.places[place] = (0, Uuid::new_v4());
     }
 
     fn conversations(&self) -> usize {
@@ -82,7 +79,7 @@ impl Target for Conversations {
 fn command(step: &Step, prefix: &str, conversation: &str, with_id: bool) -> Command {
     let headers = with_id.then(|| {
         let mut headers = HeaderMap::new();
-        headers.insert(async_nats::header::NATS_MESSAGE_ID, uuid::Uuid::new_v4().to_string());
+        headers.insert(async_nats::header::NATS_MESSAGE_ID, Uuid::new_v4().to_string());
         headers
     });
     let body = Bytes::from_static(step.body.as_bytes());
@@ -128,8 +125,12 @@ pub async fn measure(options: &BenchOptions, run: &str) -> Result<Figures, Failu
     if let Some(words) = stage.service.last_words() {
         return Err(Failure::text(words));
     }
-    let (lines, events) = (lines?, events(&mut stage).await.map_err(Failure::text)?);
+    let lines = lines?;
+    let data = stage::data_of(scratch.path());
+    let grown = look(&mut stage, &data).await.map_err(Failure::text)?;
     let (messages, message_bytes) = stage.pattern.weight();
+    let memory_peak = usage::memory_peak(stage.service.pid());
+    stage.service.stop();
     Ok(Figures {
         lines,
         server_version: client.server_info().version,
@@ -137,9 +138,9 @@ pub async fn measure(options: &BenchOptions, run: &str) -> Result<Figures, Failu
         echo: stage.echo.filter(|echo| !echo.is_empty()),
         messages,
         message_bytes,
-        events,
-        disk_bytes: usage::disk_bytes(&stage::data_of(scratch.path())),
-        memory_peak: usage::memory_peak(stage.service.pid()),
+        grown,
+        line_bytes: usage::line_bytes(&data).map_err(Failure::text)?,
+        memory_peak,
         left_out: stage.left_out,
     })
 }
@@ -234,7 +235,7 @@ fn entry_bytes(pattern: &Pattern) -> usize {
 async fn learn(load: &mut Load, client: &Client, prefix: &str, with_ids: bool) -> Result<Pattern, String> {
     let mut heard = client.subscribe(format!("{prefix}.>")).await.map_err(|error| error.to_string())?;
     client.flush().await.map_err(|error| error.to_string())?;
-    let conversation = "bench-pattern-000000";
+    let conversation = &Uuid::new_v4().to_string();
     let mut pattern = Pattern::default();
     for step in &STEPS {
         let command = command(step, prefix, conversation, with_ids);
@@ -262,13 +263,14 @@ async fn go(options: &BenchOptions, stage: &mut Stage, client: &Client, director
         .iter()
         .sum::<u64>();
     let progress = Progress::new(Some(pressures.len() as u64 * options.rounds as u64 * targets), "rounds");
+    let data = stage::data_of(directory);
     let mut done = 0;
     let mut lines = Vec::new();
     for pressure in pressures {
         let mut line = Line::new(pressure);
         for round in 0..options.rounds {
             probe(stage, client, directory).await?;
-            done += take_turns(options, stage, &mut line, pressure, round, &progress, done).await?;
+            done += take_turns(options, stage, &data, &mut line, round, &progress, done).await?;
         }
         lines.push(line);
     }
@@ -280,13 +282,14 @@ async fn go(options: &BenchOptions, stage: &mut Stage, client: &Client, director
 async fn take_turns(
     options: &BenchOptions,
     stage: &mut Stage,
+    data: &Path,
     line: &mut Line,
-    pressure: Pressure,
     round: usize,
     progress: &Progress,
     done: u64,
 ) -> Result<u64, String> {
-    let time = options.round;
+    let (time, pressure) = (options.round, line.pressure);
+    let before = look(stage, data).await?;
     let mut turns = 0;
     let mut order = [0, 1, 2, 3];
     if round % 2 == 1 {
@@ -305,6 +308,7 @@ async fn take_turns(
         turns += 1;
         progress.reached(done + turns);
     }
+    line.grown.add(&look(stage, data).await?.since(&before));
     Ok(turns)
 }
 
@@ -323,10 +327,16 @@ async fn probe(stage: &mut Stage, client: &Client, directory: &Path) -> Result<(
     Ok(())
 }
 
-/// How many events the service has recorded.
-async fn events(stage: &mut Stage) -> Result<u64, String> {
-    let command = command(&STEPS[0], &stage.conversations.prefix, "bench-last-000000", false);
-    let answer = stage.load.ask(command).await?;
+/// What the service has recorded, and what its files take.
+async fn look(stage: &mut Stage, data: &Path) -> Result<Grown, String> {
+    let subject = format!("{}.query.log", stage.conversations.prefix);
+    let asked = Command { subject, headers: None, body: Bytes::from_static(br#"{"limit":1}"#) };
+    let answer = stage.load.ask(asked).await?;
     let told: Value = serde_json::from_slice(&answer.payload).map_err(|error| error.to_string())?;
-    told["conversation"]["seq"].as_u64().ok_or_else(|| "the service did not tell how many events it recorded".into())
+    let events = told["head_seq"].as_u64();
+    Ok(Grown {
+        events: events.ok_or("the service did not tell how many events it recorded")?,
+        disk_bytes: usage::disk_bytes(data),
+        written_bytes: usage::written_bytes(stage.service.pid()),
+    })
 }

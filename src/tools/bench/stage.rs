@@ -68,6 +68,14 @@ impl Process {
         self.child.id()
     }
 
+    /// Ends it as a service manager does, and waits until it is gone.
+    pub fn stop(&mut self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        if rustix::process::kill_process(pid, rustix::process::Signal::TERM).is_ok() {
+            let _ = self.child.wait();
+        }
+    }
+
     /// What it has told last, if it is gone.
     pub fn last_words(&mut self) -> Option<String> {
         let status = self.child.try_wait().ok().flatten()?;

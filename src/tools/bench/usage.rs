@@ -1,7 +1,10 @@
 //! What processes and directories take, as the system tells it.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::log::{Directory, DiskLog, Log};
 
 /// Processor time that a process has used; none where the system does not tell.
 pub fn processor_time(pid: u32) -> Option<Duration> {
@@ -18,6 +21,20 @@ pub fn memory_peak(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+/// Bytes that a process has had written to disk; none where the system does not tell.
+pub fn written_bytes(pid: u32) -> Option<u64> {
+    let told = std::fs::read_to_string(format!("/proc/{pid}/io")).ok()?;
+    told.lines().find_map(|line| line.strip_prefix("write_bytes:"))?.trim().parse().ok()
+}
+
+/// Bytes of all lines in the log of a data directory, before they are compressed; nothing may run on it.
+pub fn line_bytes(directory: &Path) -> Result<u64, String> {
+    let directory = Directory::open(directory).map_err(|error| error.to_string())?;
+    let log = DiskLog::open(Arc::new(directory)).map_err(|error| error.to_string())?.reader();
+    let bytes = |frame| log.header(frame).map(|header| header.map_or(0, |header| u64::from(header.raw_bytes)));
+    (1..=log.head().frames).map(bytes).sum::<Result<u64, _>>().map_err(|fault| fault.to_string())
 }
 
 /// The room that a directory's files take on disk, in bytes.
