@@ -40,11 +40,7 @@ pub(super) struct Store {
 impl Store {
     /// Opens or makes the database in a directory. All that it holds is on stable storage when this returns.
     pub fn open(path: &Path) -> Result<Self, LogError> {
-        remove_unfinished_snapshots(path)?;
-        let db = open_patiently(path)?;
-        let file = path.join("db");
-        let file = OpenOptions::new().write(true).open(&file).map_err(|e| LogError::io("open", &file, e))?;
-        let store = Self { db, file, path: path.to_path_buf() };
+        let store = Self::attach(path)?;
         for part in [path.join("conf"), path.join("blobs"), path.to_path_buf()] {
             sync_path(&part)?;
         }
@@ -53,12 +49,20 @@ impl Store {
         Ok(store)
     }
 
-    /// Opens the database in a directory, and makes none.
-    pub fn open_existing(path: &Path) -> Result<Self, LogError> {
+    /// Opens a database that has long been on stable storage, and makes none.
+    pub fn open_sealed(path: &Path) -> Result<Self, LogError> {
         match path.join("db").exists() {
-            true => Self::open(path),
+            true => Self::attach(path),
             false => Err(LogError::Corrupt(path.to_path_buf(), "its file db is gone".into())),
         }
+    }
+
+    fn attach(path: &Path) -> Result<Self, LogError> {
+        remove_unfinished_snapshots(path)?;
+        let db = open_patiently(path)?;
+        let file = path.join("db");
+        let file = OpenOptions::new().write(true).open(&file).map_err(|e| LogError::io("open", &file, e))?;
+        Ok(Self { db, file, path: path.to_path_buf() })
     }
 
     /// Says that the folder has another name now.

@@ -117,7 +117,7 @@ impl Volumes {
         row.sealed.push(sealed);
         drop(row);
         if let Ok(store) = full.store {
-            self.shelf.put(full.number, store);
+            self.shelf.put_full(full.number, store);
         }
         Ok(())
     }
