@@ -8,7 +8,7 @@ use super::error::LogError;
 use super::pack::{Packed, Packer};
 use super::reader::Reader;
 use super::store::{Store, careful};
-use super::volumes::{Next, Opening, Sealed, VOLUME_BYTES, Volumes};
+use super::volumes::{Next, Opening, Sealed, VOLUME_BYTES, VOLUME_BYTES_MORE, Volumes};
 use super::{Draft, Log, Outcome, Room};
 
 /// The log of a data directory.
@@ -76,7 +76,8 @@ impl DiskLog {
             end::check(&directory, &known, &reader)?;
         }
         end::note(&directory, &reader.head(), volumes.last_number())?;
-        let filled = Filled { bytes: volumes.filled(&reader)?, full: volume_bytes, not_before: 0 };
+        let full = volume_bytes + VOLUME_BYTES_MORE * (volumes.last_number() - 1);
+        let filled = Filled { bytes: volumes.filled(&reader)?, full, not_before: 0 };
         Ok(Self { directory, volumes, store, next, filled, space, packer: Packer::new(), reader, stopped: false })
     }
 
@@ -126,7 +127,8 @@ impl DiskLog {
         );
         let turned = self.volumes.turn(&self.directory, sealed, store.clone());
         turned.map_err(|error| LogError::Write(error.to_string()))?;
-        (self.store, self.filled.bytes, self.filled.not_before) = (store, 0, 0);
+        self.store = store;
+        self.filled = Filled { bytes: 0, full: self.filled.full + VOLUME_BYTES_MORE, not_before: 0 };
         self.stopped = false;
         Ok(())
     }

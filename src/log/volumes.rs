@@ -39,6 +39,9 @@ use shelf::Shelf;
 /// empty one takes 9 MiB on the disk, and each one ever sealed a note to be read at a start: so not much smaller either.
 pub(super) const VOLUME_BYTES: u64 = if cfg!(feature = "small-volumes") { 4 << 10 } else { 256 << 20 };
 
+/// By so much each volume is larger than the one before: for tests, where long ones would make thousands otherwise.
+pub(super) const VOLUME_BYTES_MORE: u64 = if cfg!(feature = "small-volumes") { 4 << 10 } else { 0 };
+
 /// The volumes of a log, for its writer and any number of readers.
 pub(super) struct Volumes {
     log: PathBuf,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
+use super::Sealed;
 use super::shelf::VOLUMES_OPEN_MAX;
 use crate::log::conformance::group;
 use crate::log::{Directory, DiskLog, Fault, Head, Inspection, Log, LogError, Problem, Reader};
@@ -90,8 +91,9 @@ fn a_volume_is_written_until_it_is_full_whatever_starts_there_were() {
 fn a_start_opens_the_last_volume_only_and_a_search_one_more() {
     let place = row(GROUPS);
     let log = open(place.path());
-    assert_eq!(log.volumes().shelf.open(), 0);
     let reader = log.reader();
+    assert_eq!(reader.hash_after(3).unwrap(), Some(log.volumes().sealed()[2].end.hash));
+    assert_eq!(log.volumes().shelf.open(), 0, "notes tell what is asked at a start");
     assert_eq!(reader.frame_of_seq(2 * EVENTS + 3).unwrap(), Some(3));
     assert_eq!(log.volumes().shelf.open(), 1);
     let at = log.volumes().sealed()[2].first_at;
@@ -258,6 +260,40 @@ fn a_lost_volume_is_named_without_its_note_too() {
 }
 
 #[test]
+fn a_lost_last_volume_is_missed_before_the_log_was_ever_closed() {
+    let place = row(2);
+    let mut log = open(place.path());
+    append(&mut log);
+    drop(log);
+    fs::remove_dir_all(place.path().join("log/3")).unwrap();
+    assert!(refusal(place.path()).to_string().contains("log/3 is gone, and with it seq 11 and what follows"));
+}
+
+#[test]
+fn a_volume_that_goes_while_the_log_is_open_is_a_fault_and_is_not_made_anew() {
+    let place = row(GROUPS);
+    let log = open(place.path());
+    fs::remove_dir_all(place.path().join("log/2")).unwrap();
+    let fault = log.reader().frame(2).unwrap_err();
+    assert!(fault.to_string().contains("its file db is gone"), "{fault}");
+    assert!(!place.path().join("log/2").exists());
+    assert_eq!(log.reader().frame(3).unwrap().unwrap().header.frame, 3, "others are read");
+}
+
+#[test]
+fn a_note_that_does_not_follow_the_one_before_is_refused() {
+    let place = row(GROUPS);
+    let sealed = open(place.path()).volumes().sealed();
+    for change in [|sealed: &mut Sealed| sealed.first_frame += 1, |sealed: &mut Sealed| sealed.first_seq -= 1] {
+        let mut other = sealed[2].clone();
+        change(&mut other);
+        other.write(&place.path().join("log"), log_id(place.path())).unwrap();
+        let refused = refusal(place.path()).to_string();
+        assert!(refused.contains("log/3.json cannot be read (it begins with frame"), "{refused}");
+    }
+}
+
+#[test]
 fn a_lost_note_is_made_again_as_it_was() {
     let place = row(GROUPS);
     for volume in [1, 4, 5] {
@@ -282,13 +318,10 @@ fn a_changed_note_is_refused_by_its_name_or_says_the_same() {
         let mut changed = text.clone();
         changed[at] ^= 1 << (at % 6);
         fs::write(&note, changed).unwrap();
-        match super::note::Sealed::read(&place.path().join("log"), log_id(place.path()), 2) {
+        match Sealed::read(&place.path().join("log"), log_id(place.path()), 2) {
             Ok(sealed) => {
                 fs::write(&note, &text).unwrap();
-                assert_eq!(
-                    sealed,
-                    super::note::Sealed::read(&place.path().join("log"), log_id(place.path()), 2).unwrap()
-                );
+                assert_eq!(sealed, Sealed::read(&place.path().join("log"), log_id(place.path()), 2).unwrap());
             }
             Err(_) if refused > 0 => refused += 1,
             Err(_) => {
