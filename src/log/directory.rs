@@ -1,8 +1,9 @@
 //! The data directory: what is where, whose it is, and whether there is space.
 //!
-//! `switchboard.json` says which log this is · `log/` is the log: `log/1`, `log/2` and so on are its volumes, `log/1.json` says
-//! what the first of them holds, `log/next` is the one to come · `log.json` says how far the log reached · `cache/` and `cache.json` may be deleted while
-//! nothing runs · `reserve` is given back when the disk is full, because the database needs space even to open.
+//! `switchboard.json` says which log this is · `log/` is the log: `log/1`, `log/2` and so on are its volumes, `log/1.json`
+//! says what the first of them holds, `log/next` is the one to come · `log.json` and `log.reached` say how far the log
+//! reached · `cache/` and `cache.json` may be deleted while nothing runs · `reserve` is given back when the disk is full,
+//! because the database needs space even to open.
 //!
 //! The directory is locked while it is open. A new one is called `switchboard.json.new` until its log is on stable
 //! storage: an interrupted start is begun again, and a log that was lost is never taken for a new one. That of an import
@@ -19,6 +20,7 @@ use uuid::Uuid;
 
 use super::Room;
 use super::codec::{hex, unhex};
+use super::end::REACHED;
 use super::error::LogError;
 use super::store::{SEGMENT_BYTES, sync_path};
 use super::volumes;
@@ -75,7 +77,7 @@ impl Directory {
             false => remove_if_there(path),
         };
         // The mark of an import goes last: until then nothing takes the rest for a log.
-        for part in ["log", "log.json", "reserve", METADATA_IMPORT] {
+        for part in ["log", "log.json", REACHED, "reserve", METADATA_IMPORT] {
             remove(&self.path.join(part))?;
         }
         if is_folder_ours { remove(&self.path) } else { Ok(()) }
@@ -140,6 +142,7 @@ impl Directory {
             fs::remove_dir_all(path.join("log")).map_err(|e| LogError::io("remove", &path.join("log"), e))?;
         }
         remove_if_there(&path.join("log.json"))?;
+        remove_if_there(&path.join(REACHED))?;
         Self::write(path, METADATA_NEW, log_id, lock)
     }
 

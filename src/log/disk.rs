@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::directory::{Directory, Space};
-use super::end;
+use super::end::{self, Reached};
 use super::error::LogError;
 use super::pack::{Packed, Packer};
 use super::reader::Reader;
@@ -22,6 +22,7 @@ pub struct DiskLog {
     space: Space,
     packer: Packer,
     reader: Reader,
+    reached: Reached,
     stopped: bool,
 }
 
@@ -76,9 +77,21 @@ impl DiskLog {
             end::check(&directory, &known, &reader)?;
         }
         end::note(&directory, &reader.head(), volumes.last_number())?;
+        let reached = Reached::open(&directory, &reader)?;
         let full = volume_bytes + VOLUME_BYTES_MORE * (volumes.last_number() - 1);
         let filled = Filled { bytes: volumes.filled(&reader)?, full, not_before: 0 };
-        Ok(Self { directory, volumes, store, next, filled, space, packer: Packer::new(), reader, stopped: false })
+        Ok(Self {
+            directory,
+            volumes,
+            store,
+            next,
+            filled,
+            space,
+            packer: Packer::new(),
+            reader,
+            reached,
+            stopped: false,
+        })
     }
 
     /// Stores what was packed. The log counts as stopped until all of it is durable.
@@ -86,6 +99,7 @@ impl DiskLog {
         self.stopped = true;
         let stored = self.write(packed).and_then(|()| self.store.sync());
         stored.inspect_err(|_| self.store.abandon()).map_err(LogError::Write)?;
+        self.reached.note(&packed.head);
         self.reader.adopt(packed.head.clone());
         self.filled.bytes += packed.bytes() as u64;
         self.stopped = false;

@@ -1,11 +1,15 @@
-//! `log.json`: how far the log reached when it was last opened or closed.
+//! `log.json`: how far the log reached when it was last opened or closed; `log.reached`: how far since then.
 //!
 //! sled opens a damaged file as well as it can, and may leave out the end of it without a word. What was
 //! acknowledged would be gone and its numbers given out again; so the end is noted beside the log, and a log that does
 //! not reach it is refused.
+//!
+//! The second is written after each group and never synced: that costs next to nothing. A kill leaves it as it is. A power
+//! cut may leave an older one, or one that does not read and does not count; never one that is ahead of the log.
 
-use std::fs;
+use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +19,9 @@ use super::directory::{Directory, write_durably};
 use super::entry::Hash;
 use super::error::LogError;
 use super::reader::{Head, Reader};
+
+/// Counts only where `log.json` is there too.
+pub(super) const REACHED: &str = "log.reached";
 
 /// The end of the log as it was noted.
 pub(super) struct End {
@@ -60,7 +67,11 @@ pub(super) fn known(directory: &Directory) -> Result<Option<End>, LogError> {
     };
     let end: Note = serde_json::from_slice(&bytes).map_err(|e| unreadable(&e.to_string()))?;
     let hash = unhex(end.hash.as_bytes()).ok_or_else(|| unreadable("hash: expected 64 hex digits"))?;
-    Ok(Some(End { frames: end.frames, hash, volume: end.volume }))
+    let end = End { frames: end.frames, hash, volume: end.volume };
+    Ok(Some(match Reached::read(directory) {
+        Some((frames, hash)) if frames > end.frames => End { frames, hash, ..end },
+        _ => end,
+    }))
 }
 
 /// Notes how far the log reaches.
@@ -70,6 +81,38 @@ pub(super) fn note(directory: &Directory, head: &Head, volume: u64) -> Result<()
 
 fn first() -> u64 {
     1
+}
+
+/// `log.reached`: a line of so many bytes, always written over the one before.
+pub(super) struct Reached(File);
+
+impl Reached {
+    /// Notes from now on how far the log of that directory reaches.
+    pub fn open(directory: &Directory, log: &Reader) -> Result<Self, LogError> {
+        let path = directory.path().join(REACHED);
+        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let reached = Self(file.map_err(|e| LogError::io("open", &path, e))?);
+        reached.note(&log.head());
+        Ok(reached)
+    }
+
+    /// Notes how far the log reaches. A note that fails leaves the one before, which is as true.
+    pub fn note(&self, head: &Head) {
+        let _ = self.0.write_all_at(Self::line(head.frames, &head.hash).as_bytes(), 0);
+    }
+
+    /// What was noted, where it reads.
+    fn read(directory: &Directory) -> Option<(u64, Hash)> {
+        let line = fs::read_to_string(directory.path().join(REACHED)).ok()?;
+        let (frames, hash) = line.split_once(' ').and_then(|(frames, rest)| Some((frames, rest.split_once(' ')?.0)))?;
+        let (frames, hash) = (frames.parse().ok()?, unhex(hash.as_bytes())?);
+        (line == Self::line(frames, &hash)).then_some((frames, hash))
+    }
+
+    fn line(frames: u64, hash: &Hash) -> String {
+        let text = format!("{frames:020} {}", hex(hash));
+        format!("{text} {}\n", hex(&crc32fast::hash(text.as_bytes()).to_be_bytes()))
+    }
 }
 
 fn file(directory: &Directory) -> PathBuf {

@@ -57,7 +57,7 @@ fn check_left(place: &Place, text: &str) -> &'static str {
 }
 
 fn is_of_a_log(file: &std::fs::DirEntry) -> bool {
-    file.file_name() == "log" || file.file_name() == "log.json"
+    file.file_name() == "log" || file.file_name().to_string_lossy().starts_with("log.")
 }
 
 #[test]

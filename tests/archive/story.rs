@@ -50,6 +50,11 @@ fn later_config() -> Value {
 
 /// Plays the story in a new directory, and stops.
 pub fn play(path: &Path) {
+    lived(path).stop();
+}
+
+/// Plays the story in a new directory, and goes on serving.
+pub fn lived(path: &Path) -> Live {
     let mut live = Live::open(path, BEGIN);
     assert_eq!(live.put(&config())["outcome"], "applied");
     tell_of_maria(&mut live);
@@ -60,7 +65,7 @@ pub fn play(path: &Path) {
     live.later(DAY);
     assert_eq!(live.state("c-3")["status"], "closed");
     live.go(start("c-2").command_id("second").metadata(json!({"kept": true})));
-    live.stop();
+    live
 }
 
 fn tell_of_maria(live: &mut Live) {

@@ -71,13 +71,27 @@ struct Whole {
 }
 
 impl Whole {
-    fn new() -> Whole {
+    /// As the end of the service leaves it.
+    fn stopped() -> Whole {
         let place = tempfile::tempdir().unwrap();
+        story::play(&place.path().join("data"));
+        Whole::at(place)
+    }
+
+    /// As a kill leaves it: whatever was handed to the system.
+    fn killed() -> Whole {
+        let place = tempfile::tempdir().unwrap();
+        let live = story::lived(&place.path().join("live"));
+        copy_folder(&place.path().join("live"), &place.path().join("data"));
+        drop(live);
+        Whole::at(place)
+    }
+
+    fn at(place: TempDir) -> Whole {
         let data = place.path().join("data");
-        story::play(&data);
         let copy = place.path().join("copy");
         copy_folder(&data, &copy);
-        let (shown, (text, done)) = (start(&copy).unwrap(), exported(&data));
+        let (shown, (text, done)) = (start(&copy).unwrap(), exported(&copy));
         done.unwrap();
         assert!(shown.states.len() >= story::CONVERSATIONS.len());
         fs::remove_dir_all(copy).unwrap();
@@ -172,41 +186,45 @@ fn places_of(file: &Path, files: usize) -> Vec<usize> {
 
 #[test]
 fn a_bit_that_turns_in_a_small_file_is_refused_or_does_no_harm() {
-    let whole = Whole::new();
-    let files = whole.files("");
-    assert_eq!(files.len(), 3, "{files:?}");
-    for file in files {
-        let told = whole.turn(&file, places(&file).into_iter());
-        assert!(told.turned >= FLIPS / 2, "{told:?}");
-        let is_cache = file.ends_with("cache.json");
-        assert_eq!(
-            told.refused > 0,
-            !is_cache,
-            "{} {told:?}: the cache is built again, the others are not",
-            file.display()
-        );
+    for whole in [Whole::stopped(), Whole::killed()] {
+        let files = whole.files("");
+        assert_eq!(files.len(), 4, "{files:?}");
+        for file in files {
+            let told = whole.turn(&file, places(&file).into_iter());
+            assert!(told.turned >= FLIPS / 2, "{told:?}");
+            let is_spare = file.ends_with("cache.json") || file.ends_with("log.reached");
+            assert_eq!(
+                told.refused > 0,
+                !is_spare,
+                "{} {told:?}: the cache is built again, a note that does not read counts for nothing",
+                file.display()
+            );
+        }
     }
 }
 
 #[test]
 fn a_bit_that_turns_in_the_log_is_refused_with_its_place_or_does_no_harm() {
-    let whole = Whole::new();
-    let (mut of_logs, mut faults) = (0, 0);
-    let volumes: Vec<_> = (1..).map(|number| format!("log/{number}")).take_while(|folder| whole.has(folder)).collect();
-    for file in volumes.iter().flat_map(|folder| whole.files(folder)).chain(whole.files("log")) {
-        let told = whole.turn(&file, places_of(&file, volumes.len()).into_iter());
-        if file.ends_with("db") {
-            (of_logs, faults) = (of_logs + told.turned, faults + told.faults);
+    for whole in [Whole::stopped(), Whole::killed()] {
+        let (mut of_logs, mut faults) = (0, 0);
+        let is_there = |folder: &String| whole.has(folder);
+        let volumes: Vec<_> = (1..).map(|number| format!("log/{number}")).take_while(is_there).collect();
+        for file in volumes.iter().flat_map(|folder| whole.files(folder)).chain(whole.files("log")) {
+            let told = whole.turn(&file, places_of(&file, volumes.len()).into_iter());
+            if file.ends_with("db") {
+                (of_logs, faults) = (of_logs + told.turned, faults + told.faults);
+            }
         }
+        assert!(faults >= of_logs / 4, "{faults} of {of_logs}: most of these files is the log");
     }
-    assert!(faults >= of_logs / 4, "{faults} of {of_logs}: most of these files is the log");
 }
 
 #[test]
 fn a_bit_that_turns_in_the_cache_does_no_harm() {
-    let whole = Whole::new();
-    for file in whole.files("cache") {
-        let told = whole.turn(&file, places(&file).into_iter());
-        assert_eq!(told.faults, 0, "an export needs no cache: {told:?}");
+    for whole in [Whole::stopped(), Whole::killed()] {
+        for file in whole.files("cache") {
+            let told = whole.turn(&file, places(&file).into_iter());
+            assert_eq!(told.faults, 0, "an export needs no cache: {told:?}");
+        }
     }
 }

@@ -80,6 +80,29 @@ async fn a_disk_that_fails_at(call: &str) {
     world.end().await;
 }
 
+/// What a kill leaves may be in the memory of the system only: nothing may rest on it before it is on the disk.
+#[tokio::test]
+async fn a_start_that_cannot_bring_to_the_disk_what_it_found_serves_nothing_of_it() {
+    let mut world = World::with(USUAL, &[]).await;
+    world.begin("c1", "bot").await;
+    world.kill().await;
+    let failing = "strace -D -f -qq -o /dev/null -e trace=fdatasync -e inject=fdatasync:error=EIO";
+    world.wrapper = failing.split(' ').map(str::to_owned).collect();
+    let may_trace = Command::new("strace").args(["-qq", "-o", "/dev/null", "true"]).status();
+    if !may_trace.is_ok_and(|status| status.success()) {
+        return eprintln!("left out: strace does not run, or may not look into processes");
+    }
+    let said_before = world.log().len();
+    world.launch();
+    assert_eq!(world.gone().await.code(), Some(1), "{}", world.log());
+    let said = world.log().split_off(said_before);
+    assert!(said.contains("fsync of") && said.contains("/log") && !said.contains("ready"), "{said}");
+    world.wrapper.clear();
+    world.start().await;
+    assert_eq!(world.state("c1").await["owner"], "bot");
+    world.end().await;
+}
+
 #[tokio::test]
 async fn a_failed_fsync_ends_the_service_and_nothing_that_was_answered_is_lost() {
     a_disk_that_fails_at("fdatasync").await;
