@@ -17,6 +17,7 @@ mod command_ids;
 mod control;
 mod crashes;
 mod forms;
+mod large;
 mod logins;
 mod outages;
 mod overload;

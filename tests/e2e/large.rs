@@ -1,0 +1,66 @@
+//! As many integrations as there may be, each with the longest name: configured, found, listed, removed, kept.
+
+use serde_json::{Value, json};
+
+use crate::world::World;
+
+/// As many as a configuration takes.
+const INTEGRATIONS: usize = 1000;
+
+/// A name of 128 bytes.
+fn name(number: usize) -> String {
+    format!("{number:-<128}").replacen('-', "=", 1)
+}
+
+fn config(integrations: usize) -> Value {
+    let all: Vec<Value> = (0..integrations)
+        .map(|number| json!({"name": name(number), "next": name((number + 1) % integrations), "on_end": "hold", "can_take": true}))
+        .collect();
+    json!({"settings": {"default_integration": name(0), "multi_conversations": true}, "integration": all})
+}
+
+#[tokio::test]
+async fn a_thousand_integrations_with_the_longest_names_are_configured_found_listed_and_one_is_removed() {
+    let mut world = World::idle("", &[]).await;
+    world.start().await;
+    let (all, last) = (config(INTEGRATIONS), name(INTEGRATIONS - 1));
+    let put = world.ask("config.olga.put", json!({"config": all})).await.ok();
+    let is_new = |event: &&Value| event["type"] == "switchboard.integration.registered";
+    assert_eq!(put["events"].as_array().unwrap().iter().filter(is_new).count(), INTEGRATIONS);
+    let mut one_more = all.clone();
+    one_more["integration"].as_array_mut().unwrap().push(json!({"name": "one-more"}));
+    world.ask("config.olga.put", json!({"config": one_more})).await.refused("settings_conflict");
+
+    for (conversation, owner) in [("c1", last.clone()), ("c2", last.clone()), ("c3", name(7))] {
+        world.ask(&format!("channel.web.start.{conversation}"), json!({"owner": owner})).await.ok();
+    }
+    world.ask(&format!("integration.{last}.pass.c2"), json!({"to": "next"})).await.applied("control.passed");
+    let place = format!("inbox.integration.{}.c2.control.passed", name(0));
+    world.until(&place, |wire| !wire.below(&place).is_empty()).await;
+    assert_eq!(held(&world, &last).await, ["c1"]);
+    let found = world.ask("query.config", json!({})).await.ok();
+    assert_eq!(found["config"]["integration"].as_array().unwrap().len(), INTEGRATIONS);
+
+    let mut fewer = config(INTEGRATIONS);
+    let integrations = fewer["integration"].as_array_mut().unwrap();
+    integrations.pop();
+    integrations.last_mut().unwrap()["next"] = json!(name(0));
+    world.ask("config.olga.put", json!({"config": fewer})).await.ok();
+    world.event("c1", "control.released").await;
+    assert_eq!(world.state("c1").await["owner"], Value::Null);
+    world.ask(&format!("integration.{last}.list"), json!({})).await.refused("unknown_integration");
+    assert_eq!(held(&world, &name(7)).await, ["c3"]);
+
+    world.kill().await;
+    world.start().await;
+    let again = world.ask("query.config", json!({})).await.ok();
+    assert_eq!(again["config"]["integration"].as_array().unwrap().len(), INTEGRATIONS - 1);
+    assert_eq!((held(&world, &name(0)).await, held(&world, &name(7)).await), (vec!["c2".into()], vec!["c3".into()]));
+    world.end().await;
+}
+
+/// What an integration lists.
+async fn held(world: &World, name: &str) -> Vec<String> {
+    let page = world.ask(&format!("integration.{name}.list"), json!({})).await.ok();
+    page["conversations"].as_array().unwrap().iter().map(|c| c["id"].as_str().unwrap().to_owned()).collect()
+}
