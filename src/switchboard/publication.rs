@@ -51,3 +51,28 @@ impl Publication {
         self.proved_through
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_proved_is_sent_again_on_the_next_connection_and_nothing_twice_on_one() {
+        let mut publication = Publication::new(5);
+        assert_eq!(publication.connected(8), Some(6..=8));
+        assert!(!publication.is_to_be_sent(5) && publication.is_to_be_sent(6));
+        (6..=8).for_each(|seq| publication.sent(seq));
+        assert!(!publication.is_to_be_sent(8));
+        assert_eq!((publication.unproved(), publication.proved(7)), (Some(8), 7));
+        assert_eq!(publication.connected(8), Some(8..=8));
+    }
+
+    #[test]
+    fn a_proof_counts_for_what_was_sent_on_its_connection_and_never_goes_back() {
+        let mut publication = Publication::new(5);
+        publication.connected(9);
+        publication.sent(6);
+        assert_eq!((publication.proved(9), publication.proved(3)), (6, 6));
+        assert_eq!(publication.unproved(), None, "there is nothing more to prove");
+    }
+}

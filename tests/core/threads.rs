@@ -2,20 +2,20 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use switchboard::domain::{Text, Time};
-use switchboard::log::{Cache, Directory, DiskLog, Log, MemoryLog, SimulatedDisk};
+use switchboard::log::{Cache, Directory, DiskLog, Log, MemoryLog, SimulatedCache, SimulatedDisk};
 use switchboard::switchboard::core::Core;
 use switchboard::switchboard::fingerprint::Secret;
 use switchboard::switchboard::past::{Archive, ReadOutcome, read};
 use switchboard::switchboard::port::{Ask, Effect, Request};
 use switchboard::switchboard::restore::restore;
-use switchboard::switchboard::{Gauges, Handle, Threads, start as start_threads};
+use switchboard::switchboard::{Clock, Gauges, Handle, Threads, start as start_threads};
 
 use super::say::*;
 use super::usual;
@@ -235,6 +235,10 @@ fn over(disk: &SimulatedDisk, folder: &Path) -> (Handle, Threads, Receiver<Optio
     let directory = Arc::new(Directory::open_or_create(folder).unwrap());
     let log = MemoryLog::open(disk, directory.log_id()).unwrap();
     let (cache, _) = Cache::open(directory, &log.reader()).unwrap();
+    on(log, cache, Box::new(|| Time(1_000_000)))
+}
+
+fn on(log: MemoryLog, cache: Cache, clock: Clock) -> (Handle, Threads, Receiver<Option<&'static str>>, Arc<Gauges>) {
     let gauges = Arc::new(Gauges::default());
     let restored = restore(&log.reader(), &cache, None, |_| {}).unwrap();
     let core = Core::new(Secret([7; 32]), Box::new(cache.clone()), gauges.clone(), WAITING_MAX, restored);
@@ -246,7 +250,6 @@ fn over(disk: &SimulatedDisk, folder: &Path) -> (Handle, Threads, Receiver<Optio
             }
         }
     };
-    let clock = Box::new(|| Time(1_000_000));
     let (handle, threads) =
         start_threads(core, Box::new(log), cache, gauges.clone(), WAITING_MAX, Box::new(outlet), clock).unwrap();
     (handle, threads, answers, gauges)
@@ -292,4 +295,35 @@ fn a_full_disk_refuses_and_does_not_keep_the_threads_from_ending() {
     let (ended, end) = channel();
     std::thread::spawn(move || ended.send(threads.join().is_ok()));
     assert_eq!(end.recv_timeout(PATIENCE), Ok(true), "the threads end");
+}
+
+#[test]
+fn what_is_closed_stays_in_memory_where_the_cache_cannot_take_it() {
+    let (disk, medium) = (SimulatedDisk::default(), SimulatedCache::default());
+    let log = MemoryLog::open(&disk, uuid::Uuid::from_u128(1)).unwrap();
+    let (cache, _) = Cache::open_simulated(&medium, &log.reader()).unwrap();
+    let now = Arc::new(AtomicU64::new(1_000_000));
+    let clock = now.clone();
+    let (handle, threads, answers, _) = on(log, cache.clone(), Box::new(move || Time(clock.load(Ordering::Relaxed))));
+    let ask = |call: Call| {
+        handle.request(call.request(Some("_INBOX.a".into()))).unwrap();
+        answers.recv_timeout(PATIENCE).unwrap()
+    };
+    assert_eq!(ask(start("c0")), None);
+    while cache.get("c0").unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!((ask(start("c1")), ask(overrule_end("c1"))), (None, None));
+    // The next round is the one that keeps it, and cannot.
+    medium.fail_after(Some(0));
+    now.fetch_add(3_000, Ordering::Relaxed);
+    for _ in 0..150 {
+        let state =
+            Request { by: anybody(), ask: Ask::State { id: conversation("c1") }, reply: Some("_INBOX.s".into()) };
+        handle.request(state).unwrap();
+        assert_eq!(answers.recv_timeout(PATIENCE).unwrap(), None, "c1 is in memory, or in the cache");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    handle.stop();
+    assert!(threads.join().is_ok());
 }
