@@ -13,8 +13,11 @@ use crate::domain::{Name, Role, Time};
 
 /// How many times as much as another the busiest caller has asked, where that one asks little.
 const MUCH: u32 = 32;
-/// How often what callers were served counts only half any more, and how long one that asks little is remembered.
+/// How often what callers were served counts only half any more.
 const LATELY_MS: u64 = 1000;
+/// How long one that asks little is remembered: longer than what was decided before its first request takes to leave on
+/// a slow machine, or it would be forgotten by its next.
+const REMEMBERED_MS: u64 = 5000;
 
 type Caller = (Role, Option<Name>);
 
@@ -93,12 +96,12 @@ impl Queue {
     /// Lets what was long ago count less. Callers are remembered only while something of theirs counts or waits.
     pub fn look(&mut self, now: Time) {
         // A clock that was ahead and goes back is not waited for.
-        let is_lately = |at: Time| at <= now && now.ms_since(at) < LATELY_MS;
-        if is_lately(self.halved_at) {
+        let is_within = |at: Time, ms: u64| at <= now && now.ms_since(at) < ms;
+        self.little_at = self.little_at.filter(|at| is_within(*at, REMEMBERED_MS));
+        if is_within(self.halved_at, LATELY_MS) {
             return;
         }
         self.halved_at = now;
-        self.little_at = self.little_at.filter(|at| is_lately(*at));
         self.most /= 2;
         self.lines.retain(|_, line| {
             line.served /= 2;

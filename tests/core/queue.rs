@@ -126,12 +126,12 @@ fn beside_one_who_asks_little_little_is_decided_ahead_of_what_is_written() {
 }
 
 #[test]
-fn groups_are_full_again_once_nobody_has_asked_little_for_a_second() {
+fn groups_are_full_again_once_nobody_has_asked_little_for_five_seconds() {
     let mut site = Site::new(&usual());
     burst(&mut site, "flood", 0, 3000);
     site.run();
     site.ask(start("calm-0").by(channel("calm")));
-    site.later(999);
+    site.later(4999);
     burst(&mut site, "flood", 1, 3000);
     assert_eq!(waiting_after_a_step(&mut site), 3000 - STARTS_AHEAD);
     site.later(1);
