@@ -86,22 +86,6 @@ fn a_question_about_the_past_waits_for_what_was_decided_before_it() {
 }
 
 #[test]
-fn a_question_about_the_past_waits_for_the_configuration_under_which_it_is_shown() {
-    let mut site = Site::new(&usual());
-    site.ask(start("c1"));
-    let mut other = usual();
-    other["settings"]["end_user_can_end"] = json!(false);
-    site.hand(olga(), Ask::Put(Box::new(put(&other))));
-    site.step();
-    assert!(site.take(), "the configuration is on its way to the disk");
-    let at = Moment::Time(site.now);
-    let question = site.hand(anybody(), Ask::Past(PastAsk::Conversation { id: conversation("c1"), at }));
-    site.run();
-    let answer = site.answer(&question).unwrap();
-    assert_eq!(answer["conversation"]["affordances"]["end_conversation"], false, "{answer}");
-}
-
-#[test]
 fn the_grace_after_an_outage_counts_from_the_last_decision_where_the_clock_went_back() {
     let mut site = Site::new(&usual());
     site.ask(start("c1").owner("agents"));
