@@ -91,7 +91,9 @@ fn a_removal_of_what_thousands_hold_goes_on_beside_a_flood_of_commands() {
     let mut without = usual();
     without["integration"][0]["enabled"] = json!(false);
     site.hand(olga(), Ask::Put(Box::new(put(&without))));
+    // The operator who asks once is remembered for a while, and until then groups are short.
     site.step();
+    site.later(5000);
     let mut rounds = 0;
     while site.core.conversations().any(|c| c.is_owned_by(&name("bot"))) {
         flood(&mut site, rounds);
