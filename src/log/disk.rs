@@ -151,8 +151,9 @@ impl DiskLog {
     /// up to one of them. Only a frame of several parts needs a batch, which costs a write more.
     fn write(&self, packed: &Packed) -> Result<(), String> {
         let first = packed.head.frames + 1 - packed.frames.len() as u64;
+        let first_of_volume = self.volumes.last_first_frame();
         packed.frames.iter().zip(first..).try_for_each(|(parts, frame)| {
-            careful(|| self.store.stake_out(frame, frame == 1))?;
+            careful(|| self.store.stake_out(frame, frame == first_of_volume))?;
             match parts.as_slice() {
                 [(key, value)] => careful(|| self.store.db.insert(key, value.as_slice())).map(drop),
                 parts => {

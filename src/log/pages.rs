@@ -128,7 +128,7 @@ mod tests {
             log.append(&[long], 0).unwrap();
             bytes += u64::from(log.reader().header(n + 1).unwrap().unwrap().packed_bytes);
         }
-        let file = std::fs::metadata(place.path().join("log/db")).unwrap().len();
+        let file = std::fs::metadata(place.path().join("log/1/db")).unwrap().len();
         // The last segment may be new.
         assert!(file < bytes * 5 / 4 + (8 << 20), "{file} bytes for {bytes} of frames");
         Box::new(log).close(0).unwrap();

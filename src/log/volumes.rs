@@ -75,6 +75,11 @@ impl Volumes {
         self.row().last.number
     }
 
+    /// The frame with which the volume that is written to begins.
+    pub fn last_first_frame(&self) -> u64 {
+        self.row().last.first_frame
+    }
+
     /// How many frames there are at least: one that is missing, where a volume does not read.
     pub fn frames_min(&self) -> u64 {
         let last = &self.row().last;
