@@ -1,8 +1,9 @@
 //! What waits while something else moves: a page, a question about the past, the grace after an outage, the end.
 
 use serde_json::json;
+use switchboard::domain::Refusal;
 use switchboard::switchboard::core::Limits;
-use switchboard::switchboard::port::{Ask, Moment, PastAsk};
+use switchboard::switchboard::port::{Ask, Effect, Moment, PastAsk};
 
 use super::say::*;
 use super::site::{BEGIN, Left, Site};
@@ -83,6 +84,25 @@ fn a_question_about_the_past_waits_for_what_was_decided_before_it() {
     site.run();
     let answer = site.answer(&question).unwrap();
     assert_eq!((&answer["conversation"]["owner"], &answer["conversation"]["seq"]), (&json!("agents"), &json!(before)));
+}
+
+#[test]
+fn a_question_that_waits_when_the_log_fails_is_told_so() {
+    let mut site = Site::new(&usual());
+    site.ask(start("c1"));
+    site.send(pass(bot(), "c1", "agents"));
+    site.step();
+    assert!(site.take(), "the pass is on its way to the disk");
+    let at = Moment::Time(site.now);
+    let question = site.hand(anybody(), Ask::Past(PastAsk::Conversation { id: conversation("c1"), at }));
+    site.step();
+    site.core.log_failed();
+    let last = site.core.give_up().expect("somebody waits").into_failure();
+    let is_told = |effect: &Effect| match effect {
+        Effect::Answer(answer) => answer.to == question && answer.refusal == Some(Refusal::LogFailed),
+        _ => false,
+    };
+    assert!(last.iter().any(is_told));
 }
 
 #[test]
