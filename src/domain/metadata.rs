@@ -8,8 +8,8 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Error, MapAccess, Unexpected, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::de::{DeserializeOwned, Error, MapAccess, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
 
 use super::words::Text;
 
@@ -41,12 +41,16 @@ pub enum Scalar {
 /// The facts as they stand. Cloning shares them.
 #[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Metadata(#[serde(deserialize_with = "facts_or_erased")] Arc<BTreeMap<Text, Scalar>>);
+pub struct Metadata(
+    #[serde(serialize_with = "facts", deserialize_with = "facts_or_erased")] Arc<BTreeMap<Text, Scalar>>,
+);
 
 /// What a command sets: keys merge, a null deletes.
 #[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Patch(#[serde(deserialize_with = "facts_or_erased")] Arc<BTreeMap<Text, Option<Scalar>>>);
+pub struct Patch(
+    #[serde(serialize_with = "facts", deserialize_with = "facts_or_erased")] Arc<BTreeMap<Text, Option<Scalar>>>,
+);
 
 /// The facts would be more than a conversation may carry, or a command sets and deletes more than that can need.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,11 +114,28 @@ fn json_bytes(value: &impl Serialize) -> usize {
     serde_json::to_vec(value).map_or(usize::MAX, |json| json.len())
 }
 
+/// Where bytes are not for people, and do not say what they are, facts are JSON in a text; none are an empty one.
+fn facts<S: Serializer, V: Serialize>(facts: &Arc<BTreeMap<Text, V>>, serializer: S) -> Result<S::Ok, S::Error> {
+    if serializer.is_human_readable() {
+        return facts.serialize(serializer);
+    }
+    let text =
+        if facts.is_empty() { String::new() } else { serde_json::to_string(facts).map_err(ser::Error::custom)? };
+    serializer.serialize_str(&text)
+}
+
 fn facts_or_erased<'de, D, V>(deserializer: D) -> Result<Arc<BTreeMap<Text, V>>, D::Error>
 where
     D: Deserializer<'de>,
-    V: Deserialize<'de>,
+    V: DeserializeOwned,
 {
+    if !deserializer.is_human_readable() {
+        let text = String::deserialize(deserializer)?;
+        return match text.is_empty() {
+            true => Ok(Arc::default()),
+            false => serde_json::from_str(&text).map_err(D::Error::custom),
+        };
+    }
     deserializer.deserialize_any(Facts(PhantomData))
 }
 

@@ -215,12 +215,18 @@ impl fmt::Display for Time {
 
 impl Serialize for Time {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        match serializer.is_human_readable() {
+            true => serializer.collect_str(self),
+            false => serializer.serialize_u64(self.0),
+        }
     }
 }
 
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if !deserializer.is_human_readable() {
+            return u64::deserialize(deserializer).map(|ms| Time(ms.min(TIME_MS_MAX)));
+        }
         let text = Cow::<str>::deserialize(deserializer)?;
         Time::parse(&text).map_err(serde::de::Error::custom)
     }
@@ -412,6 +418,9 @@ impl By {
 
 impl Serialize for By {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if !serializer.is_human_readable() {
+            return (self.role, &self.name, &self.actor).serialize(serializer);
+        }
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("role", &self.role)?;
         if self.name.is_some() {

@@ -53,7 +53,7 @@ pub struct Closed {
 }
 
 /// What the cache keeps of them, besides whole pages.
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct IdsEnd<D, C> {
     decided: End<D>,
     closed: End<C>,

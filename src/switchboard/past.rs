@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use super::answer::{self, Facts};
 use super::envelope::{event_id, write_event};
+use super::head;
 use super::marks::Mark;
 use super::paged::Ascending;
 use super::port::{Answer, Frames, ListJob, Moment, PastAsk, Read, ReadJob, Recorded, Span};
 use super::record::Entry;
-use super::slot::Slot;
 use crate::domain::words::CONFIG_ID;
 use crate::domain::{Config, Conversation, ConversationId, Refusal};
 use crate::log::export::pieces::{self, NoPiece, Place};
@@ -415,9 +415,10 @@ fn closed_page(job: &mut ListJob, archive: &Archive) -> Result<(), Refusal> {
             return Ok(());
         }
         let (id, head) = found.map_err(|error| unreadable(error.to_string()))?;
-        let c = Slot::conversation_of(&head).map_err(unreadable)?;
-        if job.ask.matches(&c) {
-            job.closed.push(c);
+        if job.ask.may_match(&head::glance(&head).map_err(unreadable)?) {
+            let id = ConversationId::parse(&id).map_err(|bad| unreadable(bad.to_string()))?;
+            let c = head::conversation(&id, &head).map_err(unreadable)?;
+            job.closed.extend(job.ask.matches(&c).then_some(c));
         }
         last = Some(Arc::from(id.as_str()));
     }

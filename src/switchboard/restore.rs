@@ -1,18 +1,20 @@
 //! A start: the states that the cache keeps, and the tail of the log on top of them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::core::{ConfigHead, Kept, Restored, Save};
 use super::fingerprint::of_command_id;
+use super::head;
 use super::past::config_now;
 use super::record::Entry;
+use super::rest::Rest;
 use super::sizes::PartSizes;
 use super::slot::Slot;
 use crate::domain::conversation::Status;
 use crate::domain::words::CONFIG_ID;
-use crate::domain::{Config, Conversation, ConversationId, Time};
-use crate::log::{self, Cache, Place, Reader};
+use crate::domain::{Config, Conversation, ConversationId, Text, Time};
+use crate::log::{self, Cache, Part, Place, Reader};
 
 /// Conversations kept in memory before they are handed to the cache, while a long log is read.
 const CHANGED_MAX: usize = 100_000;
@@ -38,8 +40,15 @@ pub fn restore_in_parts(
     mut progress: impl FnMut(u64),
 ) -> Result<Restored, String> {
     let head = reader.head();
-    let mut tail =
-        Tail { cache, sizes, slots: HashMap::new(), config: Kept::default(), config_cached_through: 0, changed: 0 };
+    let mut tail = Tail {
+        cache,
+        sizes,
+        resting: BTreeMap::new(),
+        slots: HashMap::new(),
+        config: Kept::default(),
+        config_cached_through: 0,
+        changed: 0,
+    };
     if through.is_some() {
         tail.read_cache(reader)?;
     }
@@ -55,6 +64,7 @@ pub fn restore_in_parts(
     }
     Ok(Restored {
         config: tail.config,
+        resting: tail.resting,
         slots: tail.slots.into_values().collect(),
         next_seq: head.next_seq,
         last_at: Time(head.last_at),
@@ -65,6 +75,8 @@ pub fn restore_in_parts(
 struct Tail<'a> {
     cache: &'a Cache,
     sizes: PartSizes,
+    /// What is as the cache has it.
+    resting: BTreeMap<ConversationId, Option<Rest>>,
     slots: HashMap<ConversationId, Slot>,
     config: Kept,
     /// The last frame whose entries of the configuration the cache knew of.
@@ -75,6 +87,7 @@ struct Tail<'a> {
 
 impl Tail<'_> {
     fn read_cache(&mut self, reader: &Reader) -> Result<(), String> {
+        let mut resting = Vec::new();
         for found in self.cache.scan_open() {
             let (id, head) = found.map_err(|error| error.to_string())?;
             if id == CONFIG_ID {
@@ -88,9 +101,17 @@ impl Tail<'_> {
                 self.config.frames = head.frames;
                 continue;
             }
-            let slot = read_slot(self.cache, self.sizes, &id, &head)?;
-            self.slots.insert(slot.c.id.clone(), slot);
+            let id = ConversationId::parse(&id).map_err(|bad| bad.to_string())?;
+            head::glance(&head)?;
+            if head::has_parts(&head) {
+                let slot = read_slot(self.cache, self.sizes, &id, &head)?;
+                self.slots.insert(id, slot);
+            } else {
+                resting.push((id, Some(Rest::found(&head))));
+            }
         }
+        // At once, and in order, so that the map is as small as may be.
+        self.resting = resting.into_iter().collect();
         Ok(())
     }
 
@@ -111,12 +132,10 @@ impl Tail<'_> {
             return self.take_config(frame, &line);
         }
         let id = ConversationId::parse(&line.conversation).map_err(|bad| bad.to_string())?;
-        if !self.slots.contains_key(&id)
-            && let Some((_, head)) = self.cache.get(id.as_str()).map_err(|error| error.to_string())?
-        {
-            self.slots.insert(id.clone(), read_slot(self.cache, self.sizes, id.as_str(), &head)?);
-        }
-        let slot = self.slots.remove(&id);
+        let slot = match self.slots.remove(&id) {
+            Some(slot) => Some(slot),
+            None => self.known(&id)?,
+        };
         // The cache may be newer than the frame up to which it is whole.
         if slot.as_ref().is_some_and(|slot| {
             slot.frames.last() > Some(&frame) || (slot.frames.last() == Some(&frame) && !slot.is_dirty)
@@ -135,6 +154,15 @@ impl Tail<'_> {
             self.slots.insert(id, slot);
         }
         Ok(())
+    }
+
+    /// A conversation as the cache has it.
+    fn known(&mut self, id: &ConversationId) -> Result<Option<Slot>, String> {
+        if let Some(rest) = self.resting.remove(id).flatten() {
+            return rest.awake(id, self.sizes, |part, number| read_part(self.cache, id, part, number)).map(Some);
+        }
+        let found = self.cache.get(id.as_str()).map_err(|error| error.to_string())?;
+        found.map(|(_, head)| read_slot(self.cache, self.sizes, id, &head)).transpose()
     }
 
     fn take_config(&mut self, frame: u64, line: &Entry<'_>) -> Result<(), String> {
@@ -160,7 +188,14 @@ impl Tail<'_> {
         }
         save.states.push((CONFIG_ID.into(), Place::Open, self.config.to_head()));
         keep(self.cache, &save, reader)?;
-        self.slots.retain(|_, slot| slot.c.status != Status::Closed);
+        let resting = &mut self.resting;
+        self.slots.retain(|id, slot| {
+            let is_open = slot.c.status != Status::Closed;
+            if is_open && slot.is_its_head() {
+                resting.insert(id.clone(), Some(Rest::of(slot)));
+            }
+            is_open && !slot.is_its_head()
+        });
         self.changed = 0;
         Ok(())
     }
@@ -170,15 +205,20 @@ impl Tail<'_> {
 pub fn keep(cache: &Cache, save: &Save, reader: &Reader) -> Result<(), String> {
     let parts = save.parts.iter().map(|(id, part, number, bytes)| (id.as_ref(), *part, *number, bytes.as_slice()));
     cache.put_parts(parts).map_err(|error| error.to_string())?;
-    let states = save.states.iter().map(|(id, place, head)| (id.as_ref(), *place, head.as_slice()));
+    // Neighbours stand on one page of the database: in order, it is read and written once for all of them.
+    let mut states: Vec<&(Text, Place, Vec<u8>)> = save.states.iter().collect();
+    states.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    let states = states.into_iter().map(|(id, place, head)| (id.as_ref(), *place, head.as_slice()));
     cache.put(states, save.through, reader).map_err(|error| error.to_string())
 }
 
-fn read_slot(cache: &Cache, sizes: PartSizes, id: &str, head: &[u8]) -> Result<Slot, String> {
-    Slot::from_head(head, sizes, |part, number| {
-        let found = cache.part(id, part, number).map_err(|error| error.to_string())?;
-        found.ok_or_else(|| format!("{part:?} {number} of conversation {id} is not in the cache"))
-    })
+fn read_slot(cache: &Cache, sizes: PartSizes, id: &ConversationId, head: &[u8]) -> Result<Slot, String> {
+    Slot::from_head(id, head, sizes, |part, number| read_part(cache, id, part, number))
+}
+
+fn read_part(cache: &Cache, id: &ConversationId, part: Part, number: u64) -> Result<Vec<u8>, String> {
+    let found = cache.part(id.as_str(), part, number).map_err(|error| error.to_string())?;
+    found.ok_or_else(|| format!("{part:?} {number} of conversation {id} is not in the cache"))
 }
 
 /// What a line makes of a conversation, as `fold` folds it in, and of what is kept beside it.

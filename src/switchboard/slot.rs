@@ -1,14 +1,12 @@
 //! A conversation as the owner of state keeps it: what the log says, and what only matters while it runs.
 
-use serde::de::IgnoredAny;
-use serde::{Deserialize, Serialize};
-
-use super::command_ids::{Closed, CommandIds, Decided, IdsEnd};
+use super::command_ids::CommandIds;
+use super::head;
 use super::marks::Marks;
-use super::paged::{End, Paged};
+use super::paged::Paged;
 use super::sizes::PartSizes;
 use crate::domain::timers::Activity;
-use crate::domain::{Conversation, Text, Time};
+use crate::domain::{Conversation, ConversationId, Text, Time};
 use crate::log::Part;
 
 /// One conversation in memory.
@@ -32,18 +30,9 @@ pub struct Slot {
     pub is_dirty: bool,
     /// When the timers look at it next.
     pub looked_at: Option<Time>,
+    /// Whether somebody asked for it since it was looked at last, to see whether it may go to rest.
+    pub is_touched: bool,
 }
-
-/// What the cache keeps of a conversation, besides the parts of it that are long and do not change.
-#[derive(Serialize, Deserialize)]
-struct Head<C, I, F> {
-    conversation: C,
-    command_ids: I,
-    frames: F,
-    entries: u64,
-}
-
-type ReadHead = Head<Conversation, IdsEnd<Vec<Decided>, Vec<Closed>>, End<Vec<u64>>>;
 
 /// What is kept beside a conversation while an entry is folded.
 pub type Beside = (CommandIds, Paged<u64>, Marks);
@@ -63,14 +52,13 @@ impl Slot {
             in_group: 0,
             is_dirty: false,
             looked_at: None,
+            is_touched: false,
         }
     }
 
     /// As the cache keeps it, besides its parts.
     pub fn to_head(&self) -> Vec<u8> {
-        let (command_ids, frames) = (self.ids.end(), self.frames.end());
-        let head = Head { conversation: &self.c, command_ids, frames, entries: self.marks.entries() };
-        serde_json::to_vec(&head).expect("our values are JSON")
+        head::written(self)
     }
 
     /// The parts that the cache has not got, each with its number; it has them after this.
@@ -99,13 +87,19 @@ impl Slot {
         self.frames.has_pages() || self.ids.decided.has_pages() || self.ids.closed.has_pages()
     }
 
+    /// Whether all of it but the parts that the cache has got stands in its head.
+    pub fn is_its_head(&self) -> bool {
+        !self.has_parts() && self.marks.unkept().is_empty()
+    }
+
     /// From the cache; `part` finds what stands beside the head. There may have been activity that was never noted.
     pub fn from_head(
+        id: &ConversationId,
         head: &[u8],
         sizes: PartSizes,
         part: impl Fn(Part, u64) -> Result<Vec<u8>, String>,
     ) -> Result<Slot, String> {
-        let head: ReadHead = serde_json::from_slice(head).map_err(unread)?;
+        let head = head::read(id, head)?;
         let page = |kind| {
             let part = &part;
             move |number| part(kind, number)
@@ -114,12 +108,6 @@ impl Slot {
             CommandIds::restored(head.command_ids, sizes.page_items, page(Part::CommandIds), page(Part::Sessions))?;
         let frames = Paged::restored(head.frames, sizes.page_items, page(Part::Frames))?;
         Ok(Slot::restored(head.conversation, Some((ids, frames, Marks::after(head.entries)))))
-    }
-
-    /// The conversation alone, from the cache.
-    pub fn conversation_of(head: &[u8]) -> Result<Conversation, String> {
-        let head: Head<Conversation, IgnoredAny, IgnoredAny> = serde_json::from_slice(head).map_err(unread)?;
-        Ok(head.conversation)
     }
 
     /// The conversation alone, and what is kept beside it, while an entry is folded.
@@ -141,8 +129,4 @@ impl Slot {
             self.frames.push(frame, sizes.page_items);
         }
     }
-}
-
-fn unread(error: serde_json::Error) -> String {
-    format!("expected a conversation in the cache: {error}")
 }

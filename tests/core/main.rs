@@ -11,6 +11,7 @@ mod queue;
 #[path = "../common/random.rs"]
 mod random;
 mod restarts;
+mod resting;
 mod say;
 mod site;
 mod threads;

@@ -8,6 +8,7 @@ use switchboard::domain::metadata::Metadata;
 use switchboard::domain::{Command, Time};
 use switchboard::log::{Log, Part};
 use switchboard::switchboard::core::Restored;
+use switchboard::switchboard::head::shown;
 use switchboard::switchboard::slot::Slot;
 
 use super::say::*;
@@ -20,7 +21,7 @@ type Known = (Value, Vec<(Part, u64, Vec<u8>)>);
 fn known_of(slot: &Slot) -> Known {
     // Marks that the cache has are not read at a start.
     let pages = slot.parts().into_iter().filter(|(part, ..)| *part != Part::Mark);
-    (serde_json::from_slice(&slot.to_head()).unwrap(), pages.collect())
+    (shown(&slot.c.id, &slot.to_head()).unwrap(), pages.collect())
 }
 
 /// All that a start knows: every field, command id and frame of each conversation.
@@ -29,19 +30,17 @@ pub fn known(site: &Site, restored: &Restored) -> BTreeMap<String, Known> {
     for found in site.cache.closed_after(None, usize::MAX) {
         let (id, head) = found.unwrap();
         let part = |part, number| site.cache.part(&id, part, number).unwrap().ok_or("a page is missing".to_owned());
-        let slot = Slot::from_head(&head, site.sizes, part).unwrap();
-        known.insert(id, known_of(&slot));
+        let slot = Slot::from_head(&conversation(&id), &head, site.sizes, part).unwrap();
+        known.insert(id.clone(), known_of(&slot));
     }
-    known.extend(restored.slots.iter().map(|slot| (slot.c.id.to_string(), known_of(slot))));
+    known.extend(open_of(restored));
     known
 }
 
 /// Checks that a start from the log alone and one from the cache read the same.
 pub fn check_starts_agree(site: &Site, through: Option<u64>) {
     let (from_log, from_cache) = (site.restored_from_the_log(), site.restored_from(through));
-    let nothing_cached: BTreeMap<String, Known> =
-        from_log.slots.iter().map(|slot| (slot.c.id.to_string(), known_of(slot))).collect();
-    assert_eq!(known(site, &from_cache), nothing_cached);
+    assert_eq!(known(site, &from_cache), open_of(&from_log).collect());
     assert_eq!(from_cache.config.config, from_log.config.config);
     assert_eq!(from_cache.config.frames, from_log.config.frames);
     assert_eq!(from_cache.config.file, from_log.config.file);
@@ -54,11 +53,17 @@ fn sorted(restored: &Restored) -> BTreeMap<u64, Vec<(u64, &'static str)>> {
     restored.config.ids.iter().map(|(key, decided)| (*key, decided.events.clone())).collect()
 }
 
+fn open_of(restored: &Restored) -> impl Iterator<Item = (String, Known)> {
+    let resting = restored.heads().map(|(id, head)| (id.to_string(), (shown(&id, &head).unwrap(), Vec::new())));
+    // Only what has no pages rests after a start.
+    resting.chain(restored.slots.iter().map(|slot| (slot.c.id.to_string(), known_of(slot))))
+}
+
 /// Checks that the log, folded, is what is served (but for what is not yet decided to be written).
 pub fn check_log_is_served(site: &Site) {
     for slot in &site.restored_from_the_log().slots {
         if let Some(served) = site.core.conversation(&slot.c.id) {
-            assert_eq!(served, &slot.c);
+            assert_eq!(*served, slot.c);
         }
     }
     assert_eq!(*site.restored_from_the_log().config.config, *site.core.config());

@@ -120,8 +120,10 @@ impl Site {
         let gauges = Arc::new(Gauges::default());
         let secret = Secret(*directory.key());
         let core = Core::new(secret, Box::new(cache.clone()), gauges.clone(), WAITING_MAX, restored);
+        // Whatever nobody asks for at the moment rests, so that every test is one of resting too.
+        let core = core.with_limits(Limits { awake_max: 0, parts: sizes, ..Limits::default() });
         Site {
-            core: core.with_limits(Limits { parts: sizes, ..Limits::default() }),
+            core,
             now,
             gauges,
             left: Vec::new(),
@@ -275,8 +277,8 @@ impl Site {
         self.left.iter().filter_map(relay).collect()
     }
 
-    pub fn served(&self, id: &str) -> &Conversation {
-        self.core.conversation(&conversation(id)).expect("a conversation in memory")
+    pub fn served(&self, id: &str) -> Conversation {
+        self.core.conversation(&conversation(id)).expect("a conversation in memory").into_owned()
     }
 
     // The parts of a run

@@ -14,6 +14,7 @@ fn closed_at(site: &Site, id: &str) -> Option<Time> {
 /// Lets time pass second by second, as a waiting owner of state would look.
 fn wait(site: &mut Site, ms: u64) {
     let until = site.now.plus_ms(ms);
+    site.run();
     while site.now < until {
         let next = site.core.next_look().unwrap_or(until).max(site.now.plus_ms(1));
         site.now = next.min(until);

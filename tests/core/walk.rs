@@ -168,8 +168,8 @@ fn random_id(dice: &mut Dice) -> (String, By) {
 /// An integration that may do something there, more often than not.
 fn random_integration(site: &Site, id: &str, dice: &mut Dice) -> By {
     let c = site.core.conversation(&conversation(id));
-    let owner = c.and_then(|c| c.owner.as_ref());
-    let offered = c.and_then(|c| c.offer.as_ref()).map(|offer| &offer.to);
+    let owner = c.as_ref().and_then(|c| c.owner.as_ref());
+    let offered = c.as_ref().and_then(|c| c.offer.as_ref()).map(|offer| &offer.to);
     let likely = if dice.one_in(2) { offered.or(owner) } else { owner };
     match likely.filter(|_| dice.below(4) > 0) {
         Some(name) => integration(name.as_str()),

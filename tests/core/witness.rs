@@ -147,7 +147,7 @@ impl Witness {
     pub fn check_served(&self, site: &Site) {
         assert_eq!(*site.core.config(), self.config, "I5");
         for served in site.core.conversations() {
-            assert_eq!(Some(served), self.folded.get(served.id.as_str()), "I5");
+            assert_eq!(Some(&*served), self.folded.get(served.id.as_str()), "I5");
         }
         for (id, folded) in &self.folded {
             let is_there = site.core.conversation(&folded.id).is_some();

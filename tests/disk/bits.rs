@@ -52,7 +52,7 @@ fn states(cache: &Cache, restored: &Restored) -> Result<BTreeMap<String, Vec<u8>
         let (id, head) = found.map_err(|error| error.to_string())?;
         states.insert(id, head);
     }
-    states.extend(restored.slots.iter().map(|slot| (slot.c.id.to_string(), slot.to_head())));
+    states.extend(restored.heads().map(|(id, head)| (id.to_string(), head)));
     Ok(states)
 }
 

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use switchboard::domain::By;
+use switchboard::domain::{By, ConversationId};
 use switchboard::log::{Cache, Log, Part, Reader};
 use switchboard::switchboard::PartSizes;
 use switchboard::switchboard::core::Restored;
+use switchboard::switchboard::head::shown;
 use switchboard::switchboard::slot::Slot;
 
 use super::clients::{What, random_config};
@@ -150,16 +151,19 @@ type Known = (Value, Vec<(Part, u64, Vec<u8>)>);
 fn known(cache: &Cache, restored: &Restored, sizes: PartSizes) -> BTreeMap<String, Known> {
     let closed = cache.closed_after(None, usize::MAX).map(Result::unwrap).map(|(id, head)| {
         let part = |part, number| cache.part(&id, part, number).unwrap().ok_or("a page is missing".to_owned());
-        let slot = Slot::from_head(&head, sizes, part).unwrap();
+        let slot = Slot::from_head(&ConversationId::parse(&id).unwrap(), &head, sizes, part).unwrap();
         (id, known_of(&slot))
     });
-    closed.chain(restored.slots.iter().map(|slot| (slot.c.id.to_string(), known_of(slot)))).collect()
+    let resting = restored.heads().map(|(id, head)| (id.to_string(), (shown(&id, &head).unwrap(), Vec::new())));
+    // Only what has no pages rests after a start.
+    let awake = restored.slots.iter().map(|slot| (slot.c.id.to_string(), known_of(slot)));
+    closed.chain(resting).chain(awake).collect()
 }
 
 fn known_of(slot: &Slot) -> Known {
     // Marks that the cache has are not read at a start.
     let pages = slot.parts().into_iter().filter(|(part, ..)| *part != Part::Mark);
-    (serde_json::from_slice(&slot.to_head()).unwrap(), pages.collect())
+    (shown(&slot.c.id, &slot.to_head()).unwrap(), pages.collect())
 }
 
 /// A start from the cache reads what one from the log alone reads.

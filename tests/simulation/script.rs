@@ -148,11 +148,12 @@ fn setup(dice: &mut Dice) -> Setup {
             parked_max: dice.pick(&[1, 3, 1024]),
             timers_max: dice.pick(&[1, 2, 512]),
             round_conversations_max: dice.pick(&[1, 2, 1024]),
-            looks_spare: dice.pick(&[0, 3, 4096]),
             page_conversations_max: dice.pick(&[1, 3, 1024]),
             save_changed_min: dice.pick(&[1, 3, 8192]),
             save_every_ms: dice.pick(&[0, 2000]),
             save_conversations_max: dice.pick(&[1, 2, 256]),
+            awake_max: dice.pick(&[0, 1, 3, 1024]),
+            awake_looks_max: dice.pick(&[1, 3, 1024]),
             save_patience_steps: dice.pick(&[0, 2, 64]),
             parts: PartSizes::default(),
         };

@@ -1,6 +1,7 @@
 //! Reads the log as it grows, and holds all that is shown to it. It keeps what it has read over every crash: what the
 //! log once said it must say for ever.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::Value;
@@ -291,11 +292,11 @@ impl Witness {
     }
 
     /// I5: while nothing is on its way, folding the log gives what is served.
-    pub fn check_served<'a>(&self, served: impl Iterator<Item = &'a Conversation>, config: &Config) {
+    pub fn check_served<'a>(&self, served: impl Iterator<Item = Cow<'a, Conversation>>, config: &Config) {
         assert_eq!(*config, self.config, "I5: the configuration");
         let mut missing: BTreeSet<&str> = self.folded.keys().map(String::as_str).collect();
         for c in served {
-            assert_eq!(Some(c), self.folded.get(c.id.as_str()), "I5");
+            assert_eq!(Some(&*c), self.folded.get(c.id.as_str()), "I5");
             missing.remove(c.id.as_str());
         }
         for id in missing {

@@ -140,10 +140,10 @@ impl World {
         let id = random_id(dice, self.setup.conversations, self.clients.asked.len());
         let core = self.process.as_ref().map(|process| &process.core);
         let c = core.and_then(|core| core.conversation(&conversation(&id)));
-        let names = c.map(|c| (c.owner.clone(), c.offer.as_ref().map(|offer| offer.to.clone())));
+        let names = c.as_ref().map(|c| (c.owner.clone(), c.offer.as_ref().map(|offer| offer.to.clone())));
         let (owner, offered) = names.unwrap_or_default();
         let holders: Vec<String> = owner.iter().chain(&offered).map(ToString::to_string).collect();
-        let version = c.map_or((0, 0), |c| (c.version, c.epoch));
+        let version = c.as_ref().map_or((0, 0), |c| (c.version, c.epoch));
         let call = random_call(dice, &id, self.clients.asked.len(), &holders, version);
         self.tell(|| format!("  {} {} {} {:?}", super::witness::said(&call.by), call.command.verb(), id, call));
         let number = self.clients.ask(call.by.clone(), What::Command(call), None, 0);

@@ -1,7 +1,5 @@
 //! The cache against the log: what a start would believe must be what the events say.
 
-use std::collections::HashMap;
-
 use serde_json::Value;
 
 use super::{Audit, Held};
@@ -10,6 +8,7 @@ use crate::domain::conversation::Status;
 use crate::domain::words::CONFIG_ID;
 use crate::log::{Cache, LogError, Place};
 use crate::switchboard::core::ConfigHead;
+use crate::switchboard::head::shown;
 
 impl Audit {
     /// Holds the cache, which has come to that frame, against what the log has come to; says how many states are
@@ -41,8 +40,8 @@ impl Audit {
 
     /// Whether the state was to be held against the log; a fault where it differs.
     fn check_cached(&self, id: &str, place: Place, head: &[u8], through: u64) -> Result<bool, String> {
-        let held = ConversationId::parse(id).ok().and_then(|id| self.held.get(&id));
-        let held = held.ok_or_else(|| format!("conversation {id} is in the cache, and not in the log"))?;
+        let held = ConversationId::parse(id).ok().and_then(|id| self.held.get_key_value(&id));
+        let (id, held) = held.ok_or_else(|| format!("conversation {id} is in the cache, and not in the log"))?;
         if held.last_frame() > through {
             return Ok(false);
         }
@@ -51,7 +50,7 @@ impl Audit {
         }
         let folded = held.head();
         if *folded != *head {
-            return Err(format!("conversation {id} differs in the cache: {}", difference(head, &folded)));
+            return Err(format!("conversation {id} differs in the cache: {}", difference(id, head, &folded)));
         }
         Ok(true)
     }
@@ -116,8 +115,8 @@ impl Held {
 }
 
 /// The first field that differs, in words.
-fn difference(cached: &[u8], folded: &[u8]) -> String {
-    let read = |head| serde_json::from_slice::<HashMap<String, Value>>(head).unwrap_or_default();
+fn difference(id: &ConversationId, cached: &[u8], folded: &[u8]) -> String {
+    let read = |head| shown(id, head).unwrap_or_default();
     let (cached, folded) = (read(cached), read(folded));
     for part in ["conversation", "command_ids", "frames"] {
         let (Some(cached), Some(folded)) = (cached.get(part), folded.get(part)) else {

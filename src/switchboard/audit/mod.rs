@@ -135,7 +135,7 @@ impl Audit {
     fn take_conversation(&mut self, frame: u64, entry: &log::Entry, line: &Entry<'_>) -> Result<(), Wrong> {
         let wrong = |text| (line.seq, text);
         let id = ConversationId::parse(&line.conversation).map_err(|bad| wrong(bad.to_string()))?;
-        let slot = self.held.remove(&id).map(|held| held.slot(self.sizes)).transpose().map_err(wrong)?;
+        let slot = self.held.remove(&id).map(|held| held.slot(&id, self.sizes)).transpose().map_err(wrong)?;
         if let Some(slot) = &slot {
             check_command_id(slot, line).map_err(wrong)?;
         }
@@ -164,7 +164,7 @@ impl Audit {
 impl Held {
     fn of(slot: Slot) -> Held {
         match slot.c.status {
-            Status::Closed if !slot.has_parts() && slot.marks.unkept().is_empty() => Held::Closed {
+            Status::Closed if slot.is_its_head() => Held::Closed {
                 last_frame: slot.frames.last().copied().unwrap_or(0),
                 head: slot.to_head().into_boxed_slice(),
             },
@@ -172,12 +172,12 @@ impl Held {
         }
     }
 
-    fn slot(self, sizes: PartSizes) -> Result<Slot, String> {
+    fn slot(self, id: &ConversationId, sizes: PartSizes) -> Result<Slot, String> {
         match self {
             Held::Whole(slot) => Ok(*slot),
             Held::Closed { head, .. } => {
                 let nowhere = |part, number| Err(format!("{part:?} {number} of a short conversation"));
-                Slot::from_head(&head, sizes, nowhere)
+                Slot::from_head(id, &head, sizes, nowhere)
             }
         }
     }

@@ -18,6 +18,9 @@ use crate::switchboard::record::Cause;
 impl Core {
     /// Decides one command of a caller.
     pub(super) fn command(&mut self, by: By, ask: CommandAsk, reply: Option<Text>, now: Time) {
+        if let Err(error) = self.wake(&ask.id) {
+            return self.archive_failed(by, reply, &error);
+        }
         if self.is_storage_full() {
             return self.reject(by, &ask, reply, Refusal::StorageFull, now);
         }

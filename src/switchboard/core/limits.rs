@@ -23,8 +23,6 @@ pub struct Limits {
     pub timers_max: usize,
     /// Conversations looked at in one go of a round.
     pub round_conversations_max: usize,
-    /// Looks beyond twice the conversations that are not worth a clearing.
-    pub looks_spare: usize,
     /// Conversations looked at for a page in one step.
     pub page_conversations_max: usize,
     /// A round of keeping states begins when so many conversations changed: a busy one is kept once, however often it
@@ -34,6 +32,10 @@ pub struct Limits {
     pub save_every_ms: u64,
     /// Conversations encoded in one step.
     pub save_conversations_max: usize,
+    /// Conversations awake, each of one or two kilobytes: beyond that those rest that nobody asks for.
+    pub awake_max: usize,
+    /// Conversations looked at in one step, to see whether they may rest: more than come awake in one.
+    pub awake_looks_max: usize,
     /// Steps that a round waits for conversations to rest before it holds decisions back.
     pub save_patience_steps: u32,
     /// The parts in which long conversations are kept.
@@ -51,11 +53,12 @@ impl Default for Limits {
             parked_max: 1024,
             timers_max: 512,
             round_conversations_max: 1024,
-            looks_spare: 4096,
             page_conversations_max: 1024,
             save_changed_min: 16 * 1024,
             save_every_ms: 2000,
             save_conversations_max: 256,
+            awake_max: 32 * 1024,
+            awake_looks_max: 2048,
             save_patience_steps: 64,
             parts: PartSizes::default(),
         }

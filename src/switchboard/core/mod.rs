@@ -9,11 +9,12 @@ mod limits;
 mod pages;
 mod put;
 mod recording;
+mod resting;
 mod save;
 mod timing;
 
-use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::admission::{Admission, Place};
@@ -23,6 +24,7 @@ use super::gauges::Gauges;
 use super::group::{Group, Written};
 use super::port::{Answer, Ask, Effect, Frames, ListJob, PastAsk, PutAsk, Read, ReadJob, Request};
 use super::queue::Queue;
+use super::rest::Rest;
 use super::slot::Slot;
 use crate::domain::conversation::Status;
 use crate::domain::decide::check_caller;
@@ -60,7 +62,9 @@ impl Archive for Cache {
 pub struct Restored {
     /// The configuration, and what belongs to it.
     pub config: put::Kept,
-    /// Conversations that are not in the archive, or newer than there; all that are open.
+    /// Conversations that are as the cache has them: all that are open and not below.
+    pub resting: BTreeMap<ConversationId, Option<Rest>>,
+    /// Conversations that are not in the cache, or newer than there.
     pub slots: Vec<Slot>,
     /// The seq that the next event gets.
     pub next_seq: u64,
@@ -70,6 +74,15 @@ pub struct Restored {
     pub durable_frame: u64,
 }
 
+impl Restored {
+    /// The conversations: each with what the cache keeps of it, as it is now.
+    pub fn heads(&self) -> impl Iterator<Item = (ConversationId, Vec<u8>)> {
+        let head = |rest: &Rest| rest.head().map(<[u8]>::to_vec).unwrap_or_default();
+        let resting = self.resting.iter().filter_map(move |(id, rest)| Some((id.clone(), head(rest.as_ref()?))));
+        resting.chain(self.slots.iter().map(|slot| (slot.c.id.clone(), slot.to_head())))
+    }
+}
+
 /// The state of everything, and what waits.
 pub struct Core {
     secret: Secret,
@@ -77,12 +90,16 @@ pub struct Core {
     gauges: Arc<Gauges>,
     limits: Limits,
     config: put::Kept,
-    slots: HashMap<ConversationId, Slot>,
-    /// The ids in memory in order, for pages and rounds.
-    order: BTreeSet<ConversationId>,
+    /// The conversations that are awake. Each stands in a box, or a table that was large once would stay so.
+    slots: HashMap<ConversationId, Box<Slot>>,
+    /// Those in the order in which they are looked at, to see whether they may rest; more than once, some may be gone.
+    awake: VecDeque<ConversationId>,
+    /// All in memory in the order of their ids, for pages and rounds: those at rest, and the place of those awake.
+    known: BTreeMap<ConversationId, Option<Rest>>,
     open_of: HashMap<Name, u64>,
     ending: u64,
-    timers: BinaryHeap<Reverse<(Time, ConversationId)>>,
+    /// When the timers look at which: one look at most for each.
+    timers: BTreeSet<(Time, ConversationId)>,
     ready_since: Option<Time>,
     /// A round over all conversations after a change of the configuration: where it has come to.
     round: Option<Option<ConversationId>>,
@@ -131,11 +148,12 @@ impl Core {
             gauges,
             limits: Limits::default(),
             config: restored.config,
-            slots: HashMap::with_capacity(restored.slots.len()),
-            order: BTreeSet::new(),
+            slots: HashMap::new(),
+            awake: VecDeque::new(),
+            known: restored.resting,
             open_of: HashMap::new(),
             ending: 0,
-            timers: BinaryHeap::new(),
+            timers: BTreeSet::new(),
             ready_since: None,
             round: Some(None),
             admission: Arc::new(Admission::new(waiting_max)),
@@ -155,6 +173,7 @@ impl Core {
             saving: save::Saving::default(),
             evictions: 0,
         };
+        core.count_resting();
         for slot in restored.slots {
             core.adopt(slot);
         }
@@ -257,7 +276,9 @@ impl Core {
             self.serve(request, now);
         }
         self.continue_pages();
+        self.continue_leaving();
         self.continue_saving(now);
+        self.let_rest();
         self.show_gauges();
     }
 
@@ -305,17 +326,23 @@ impl Core {
         if self.timers_rest() || !self.has_room_below(self.limits.group_timers_max()) {
             return None;
         }
-        self.timers.peek().map(|Reverse((at, _))| *at)
+        self.timers.first().map(|(at, _)| *at)
     }
 
     /// The conversation as the log has it, if it is in memory.
-    pub fn conversation(&self, id: &ConversationId) -> Option<&Conversation> {
-        self.slots.get(id).map(|slot| &slot.c)
+    pub fn conversation(&self, id: &ConversationId) -> Option<Cow<'_, Conversation>> {
+        let (id, rest) = self.known.get_key_value(id)?;
+        self.seen(id, rest.as_ref())
     }
 
     /// The conversations in memory.
-    pub fn conversations(&self) -> impl Iterator<Item = &Conversation> {
-        self.slots.values().map(|slot| &slot.c)
+    pub fn conversations(&self) -> impl Iterator<Item = Cow<'_, Conversation>> {
+        self.known.iter().filter_map(|(id, rest)| self.seen(id, rest.as_ref()))
+    }
+
+    /// Whether a conversation in memory is at rest.
+    pub fn is_resting(&self, id: &ConversationId) -> bool {
+        self.known.get(id).is_some_and(Option::is_some)
     }
 
     /// The configuration now.
@@ -434,13 +461,14 @@ impl Core {
         }
     }
 
-    /// Brings a conversation into memory, if it is known at all.
+    /// Brings a conversation into memory and awakes it, if it is known at all.
     fn load(&mut self, id: &ConversationId) -> Result<(), String> {
-        if self.slots.contains_key(id) {
+        if self.wake(id)? {
             return Ok(());
         }
         if let Some(head) = self.archive.head(id)? {
-            let slot = Slot::from_head(&head, self.limits.parts, |part, number| self.archive.part(id, part, number))?;
+            let part = |part, number| self.archive.part(id, part, number);
+            let slot = Slot::from_head(id, &head, self.limits.parts, part)?;
             self.adopt(slot);
         }
         Ok(())
@@ -452,15 +480,15 @@ impl Core {
             true => self.saving.changed(id.clone()),
             false => self.saving.loaded(id.clone()),
         }
-        self.order.insert(id.clone());
-        self.slots.insert(id.clone(), slot);
+        self.known.insert(id.clone(), None);
+        self.put_awake(slot);
         self.count(&id, None);
         self.schedule(&id, self.last_at);
     }
 
     /// Counts a conversation that was `before`, or was not.
     fn count(&mut self, id: &ConversationId, before: Option<Status>) {
-        let Some(Slot { c, .. }) = self.slots.get(id) else { return };
+        let Some(c) = self.slots.get(id).map(|slot| &slot.c) else { return };
         self.ending -= u64::from(before == Some(Status::Ending));
         self.ending += u64::from(c.status == Status::Ending);
         let was_open = before.is_some_and(|status| status != Status::Closed);

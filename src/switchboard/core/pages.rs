@@ -2,14 +2,17 @@
 //!
 //! A page is put together a bounded step at a time, so that commands go on in between.
 
+use std::borrow::Cow;
 use std::ops::Bound;
 
 use super::Core;
 use crate::domain::conversation::Status;
 use crate::domain::decide::check_caller;
-use crate::domain::{By, Conversation, Refusal, Text};
+use crate::domain::{By, Conversation, ConversationId, Name, Refusal, Text};
 use crate::switchboard::answer::{self, Facts};
+use crate::switchboard::head::Glance;
 use crate::switchboard::port::{Effect, ListAsk, ListJob, Read, ReadJob};
+use crate::switchboard::rest::Rest;
 
 /// Pages under way at once: each may hold half a megabyte, and the next is asked for when one is there.
 const PAGES_MAX: usize = 128;
@@ -101,23 +104,27 @@ impl Core {
         let until = job.closed_through.clone();
         let until = until.as_deref().map_or(Bound::Unbounded, Bound::Included);
         let closed = std::mem::take(&mut job.closed);
-        let mut closed = closed.into_iter().filter(|c| !self.slots.contains_key(&c.id)).peekable();
+        let mut closed = closed.into_iter().filter(|c| !self.known.contains_key(&c.id)).peekable();
         let mut bytes: usize = job.rows.iter().map(Vec::len).sum();
-        let mut in_memory = self.order.range::<str, _>((from, until)).peekable();
+        let mut in_memory = self.known.range::<str, _>((from, until)).peekable();
         for _ in 0..self.limits.page_conversations_max {
             let is_closed_next = match (in_memory.peek(), closed.peek()) {
                 (None, None) => {
                     let next = job.closed_through.take();
                     return Filled::Whole(job, next);
                 }
-                (Some(open), Some(closed)) => closed.id < **open,
+                (Some((open, _)), Some(closed)) => closed.id < **open,
                 (open, _) => open.is_none(),
             };
             let from_cache = if is_closed_next { closed.next() } else { None };
-            let from_memory = if is_closed_next { None } else { in_memory.next().and_then(|id| self.slots.get(id)) };
-            let Some(c) = from_cache.as_ref().or(from_memory.map(|slot| &slot.c)) else { continue };
-            if job.ask.matches(c) {
-                let row = answer::row(c, self.config.config.settings(&c.channel));
+            let from_memory = if is_closed_next { None } else { in_memory.next() };
+            let (id, found) = match (from_cache, from_memory) {
+                (Some(c), _) => (c.id.text(), Some(Cow::Owned(c))),
+                (None, Some((id, rest))) => (id.text(), self.seen_if_asked(id, rest.as_ref(), &job.ask)),
+                (None, None) => continue,
+            };
+            if let Some(c) = found.filter(|c| job.ask.matches(c)) {
+                let row = answer::row(&c, self.config.config.settings(&c.channel));
                 let is_full = job.rows.len() >= job.ask.limit || bytes + row.len() > PAGE_BYTES_MAX;
                 if is_full && !job.rows.is_empty() {
                     let next = job.ask.after.take();
@@ -126,10 +133,21 @@ impl Core {
                 bytes += row.len();
                 job.rows.push(row);
             }
-            job.ask.after = Some(c.id.text());
+            job.ask.after = Some(id);
         }
         job.closed = closed.collect();
         Filled::More(job)
+    }
+
+    /// A conversation in memory, unless a glance says that it is not asked for.
+    fn seen_if_asked<'a>(
+        &'a self,
+        id: &ConversationId,
+        rest: Option<&Rest>,
+        ask: &ListAsk,
+    ) -> Option<Cow<'a, Conversation>> {
+        let may_match = rest.is_none_or(|rest| rest.glance().is_ok_and(|seen| ask.may_match(&seen)));
+        may_match.then(|| self.seen(id, rest)).flatten()
     }
 }
 
@@ -144,6 +162,17 @@ impl ListAsk {
         let status = self.status.is_empty() || self.status.contains(&Status::Closed);
         let holds = matches!(self.owner, Some(Some(_))) || self.offered_to.is_some() || self.concerning.is_some();
         status && !holds && self.waiting_before.is_none()
+    }
+
+    /// Whether the conversation may be asked for, for all that a glance shows of it.
+    pub fn may_match(&self, seen: &Glance<'_>) -> bool {
+        let holds = |name: &Name| seen.owner == Some(name.as_str());
+        (self.status.is_empty() || self.status.contains(&seen.status))
+            && self.owner.as_ref().is_none_or(|owner| seen.owner == owner.as_ref().map(Name::as_str))
+            && (self.offered_to.is_none() || seen.is_offered)
+            && self.concerning.as_ref().is_none_or(|name| holds(name) || seen.is_offered)
+            && self.channel.as_ref().is_none_or(|channel| seen.channel == channel.as_str())
+            && self.user.as_ref().is_none_or(|user| seen.user == Some(user))
     }
 
     /// Whether the conversation is asked for.

@@ -26,8 +26,8 @@ impl Core {
     ) -> Vec<RecordedEvent> {
         let seq = self.next_seq;
         if !self.slots.contains_key(id) {
-            self.order.insert(id.clone());
-            self.slots.insert(id.clone(), Slot::new(Conversation::unborn(id, channel, cause.at)));
+            self.known.insert(id.clone(), None);
+            self.put_awake(Slot::new(Conversation::unborn(id, channel, cause.at)));
         }
         let slot = self.slots.get_mut(id).expect("it was put there");
         let c = &mut slot.c;

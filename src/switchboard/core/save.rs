@@ -12,6 +12,7 @@ use crate::domain::conversation::Status;
 use crate::domain::words::CONFIG_ID;
 use crate::domain::{ConversationId, Text, Time};
 use crate::log::{Part, Place};
+use crate::switchboard::rest::Rest;
 use crate::switchboard::slot::Slot;
 
 /// Rounds in a row after which nothing leaves memory because somebody reads a page, which would have to start over.
@@ -39,13 +40,15 @@ pub struct Saving {
     changed: Vec<ConversationId>,
     /// Kept, or read from the cache: what is closed of them may leave memory.
     unchanged: Vec<ConversationId>,
+    /// Those of them that are looked at now, a bounded step at a time.
+    pub(super) leaving: Vec<ConversationId>,
     round: Option<Round>,
     is_being_kept: bool,
     is_config_kept_through: usize,
     last_at: Time,
     is_last: bool,
     is_broken: bool,
-    evictions_put_off: u32,
+    pub(super) evictions_put_off: u32,
 }
 
 #[derive(Debug, Default)]
@@ -80,6 +83,7 @@ impl Saving {
     pub fn has_work(&self) -> bool {
         match &self.round {
             Some(round) => !round.todo.is_empty(),
+            None if !self.leaving.is_empty() => true,
             None => self.is_last && !self.is_being_kept && !self.is_broken && !self.changed.is_empty(),
         }
     }
@@ -116,30 +120,11 @@ impl Core {
     pub fn saved(&mut self, _: Saved, now: Time) {
         self.saving.is_being_kept = false;
         self.saving.last_at = now;
-        self.forget_old_looks();
-        if self.has_pages() && self.saving.evictions_put_off < PUT_OFF_MAX {
-            self.saving.evictions_put_off += 1;
-            return;
-        }
-        self.saving.evictions_put_off = 0;
+        // A page under way would have to start over.
+        let is_put_off = self.has_pages() && self.saving.evictions_put_off < PUT_OFF_MAX;
+        self.saving.evictions_put_off = if is_put_off { self.saving.evictions_put_off + 1 } else { 0 };
         let unchanged = std::mem::take(&mut self.saving.unchanged);
-        let mut stay = Vec::new();
-        let mut left = 0;
-        for id in unchanged {
-            let Some(slot) = self.slots.get(&id) else { continue };
-            if slot.is_dirty || slot.c.status != Status::Closed {
-                continue;
-            }
-            if slot.in_group > self.written {
-                stay.push(id);
-                continue;
-            }
-            self.order.remove(&id);
-            self.slots.remove(&id);
-            left += 1;
-        }
-        self.saving.unchanged = stay;
-        self.evictions += u64::from(left > 0);
+        self.saving.leaving.extend(unchanged);
     }
 
     /// Takes in that the cache cannot be written: nothing is kept any more, and the next start reads the log instead.
@@ -151,6 +136,7 @@ impl Core {
     /// Keeps everything that is not kept yet, before the end; on a full disk the next start reads the log instead.
     pub fn save_all(&mut self) {
         self.saving.is_last = true;
+        self.saving.leaving.clear();
         if self.is_storage_full() {
             self.save_failed();
         }
@@ -164,7 +150,9 @@ impl Core {
 
     /// Begins a round when it is time, and goes on with it a bounded step at a time.
     pub(super) fn continue_saving(&mut self, now: Time) {
-        if self.saving.round.is_none() && !self.saving.is_being_kept && self.is_time_to_save(now) {
+        // What leaves is judged by the round before: what this one takes is not in the cache yet.
+        let is_free = self.saving.round.is_none() && !self.saving.is_being_kept && self.saving.leaving.is_empty();
+        if is_free && self.is_time_to_save(now) {
             let todo = std::mem::take(&mut self.saving.changed);
             let states = Vec::with_capacity(todo.len());
             let save = Save { states, parts: Vec::new(), through: self.durable_frame };
@@ -176,12 +164,17 @@ impl Core {
         }
         for _ in 0..self.limits.save_conversations_max {
             let Some(id) = round.todo.pop() else { break };
-            let Some(slot) = self.slots.get_mut(&id) else { continue };
-            if slot.in_group > self.written {
-                round.restless.push(id);
-                continue;
+            match self.slots.get_mut(&id) {
+                Some(slot) if slot.in_group > self.written => {
+                    round.restless.push(id);
+                    continue;
+                }
+                Some(slot) => round.save.take(slot),
+                None => match self.known.get_mut(&id) {
+                    Some(Some(rest)) => round.save.take_resting(&id, rest),
+                    _ => continue,
+                },
             }
-            round.save.take(slot);
             self.saving.unchanged.push(id);
         }
         if round.todo.is_empty() && !round.restless.is_empty() {
@@ -212,6 +205,15 @@ impl Save {
         self.parts.extend(parts.map(|(part, number, bytes)| (id.clone(), part, number, bytes)));
         self.states.push((id, place, slot.to_head()));
         slot.is_dirty = false;
+    }
+
+    /// Adds a conversation at rest, of which there is nothing but its head.
+    fn take_resting(&mut self, id: &ConversationId, rest: &mut Rest) {
+        let found = rest.glance().and_then(|seen| Ok((seen.status, rest.head()?.to_vec())));
+        let (status, head) = found.expect("what rests is what was written");
+        let place = if status == Status::Closed { Place::Closed } else { Place::Open };
+        self.states.push((id.text(), place, head));
+        rest.set_dirty(false);
     }
 }
 

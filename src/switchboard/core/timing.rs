@@ -1,6 +1,6 @@
 //! Timers, and rounds over all conversations after a change of the configuration.
 
-use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::ops::Bound;
 
 use super::Core;
@@ -16,15 +16,16 @@ impl Core {
             return;
         }
         for _ in 0..self.limits.timers_max {
-            let is_due = self.timers.peek().is_some_and(|Reverse((at, _))| *at <= now);
+            let is_due = self.timers.first().is_some_and(|(at, _)| *at <= now);
             if !is_due || !self.has_room_below(self.limits.group_timers_max()) {
                 return;
             }
-            let Some(Reverse((at, id))) = self.timers.pop() else { return };
-            match self.slots.get_mut(&id) {
-                // What was put off meanwhile has another look to come.
-                Some(slot) if slot.looked_at == Some(at) => slot.looked_at = None,
-                _ => continue,
+            let Some((_, id)) = self.timers.pop_first() else { return };
+            if !self.is_awake(&id) {
+                continue;
+            }
+            if let Some(slot) = self.slots.get_mut(&id) {
+                slot.looked_at = None;
             }
             self.settle(&id, now);
             self.schedule(&id, now);
@@ -48,19 +49,9 @@ impl Core {
     pub(super) fn schedule(&mut self, id: &ConversationId, now: Time) {
         let Some(slot) = self.slots.get_mut(id) else { return };
         let ready_since = self.ready_since.unwrap_or(Time(0));
-        let Some((at, _)) = next_due(&slot.c, slot.activity, &self.config.config, ready_since) else { return };
-        let at = at.max(now);
-        if slot.looked_at.is_none_or(|look| at < look) {
-            slot.looked_at = Some(at);
-            self.timers.push(Reverse((at, id.clone())));
-        }
-    }
-
-    /// Drops looks at what has been put off or is gone, once they are more than half.
-    pub(super) fn forget_old_looks(&mut self) {
-        if self.timers.len() > 2 * self.slots.len() + self.limits.looks_spare {
-            let slots = &self.slots;
-            self.timers.retain(|Reverse((at, id))| slots.get(id).is_some_and(|slot| slot.looked_at == Some(*at)));
+        let due = next_due(&slot.c, slot.activity, &self.config.config, ready_since).map(|(at, _)| at.max(now));
+        if let Some(look) = sooner(&mut self.timers, id, slot.looked_at, due) {
+            slot.looked_at = look;
         }
     }
 
@@ -76,27 +67,49 @@ impl Core {
         }
         let Some(after) = self.round.take() else { return };
         let from = after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
-        let ids: Vec<ConversationId> = self
-            .order
-            .range::<ConversationId, _>((from, Bound::Unbounded))
-            .take(self.limits.round_conversations_max)
-            .cloned()
-            .collect();
+        let (ready_since, config) = (self.ready_since.unwrap_or(Time(0)), &self.config.config);
+        let (mut looked_at, mut last) = (0, None);
+        let mut ids: Vec<ConversationId> = Vec::new();
+        let range = self.known.range_mut::<ConversationId, _>((from, Bound::Unbounded));
+        for (id, rest) in range.take(self.limits.round_conversations_max) {
+            (looked_at, last) = (looked_at + 1, Some(id));
+            // What rests need not be awoken to be looked at another time.
+            match rest.as_ref().map(|rest| rest.conversation(id)) {
+                Some(Ok((c, activity))) if !is_orphaned(&c, config) => {
+                    let due = next_due(&c, activity, config, ready_since).map(|(at, _)| at.max(now));
+                    let Some(rest) = rest else { continue };
+                    if let Some(look) = sooner(&mut self.timers, id, rest.looked_at(), due) {
+                        rest.look_at(look);
+                    }
+                }
+                _ => ids.push(id.clone()),
+            }
+        }
+        let is_last = looked_at < self.limits.round_conversations_max;
+        let last = last.cloned();
+        match self.look_round(&ids, now) {
+            Some(reached) => self.round = Some(reached.cloned().or(after)),
+            None if !is_last => self.round = Some(last.or(after)),
+            None => {}
+        }
+    }
+
+    /// The round comes to these; where there is no room for all, to which it came, if to any.
+    fn look_round<'a>(&mut self, ids: &'a [ConversationId], now: Time) -> Option<Option<&'a ConversationId>> {
         let mut reached = None;
-        for id in &ids {
+        for id in ids {
             if !self.has_room_below(self.limits.group_round_max()) {
-                break;
+                return Some(reached);
             }
-            if self.slots.get(id).is_some_and(|slot| is_orphaned(&slot.c, &self.config.config)) {
-                self.fall_due(id, Due::Removal, now);
+            if self.is_awake(id) {
+                if self.slots.get(id).is_some_and(|slot| is_orphaned(&slot.c, &self.config.config)) {
+                    self.fall_due(id, Due::Removal, now);
+                }
+                self.schedule(id, now);
             }
-            self.schedule(id, now);
-            reached = Some(id.clone());
+            reached = Some(id);
         }
-        let is_over = ids.len() < self.limits.round_conversations_max && reached.as_ref() == ids.last();
-        if !is_over {
-            self.round = Some(reached.or(after));
-        }
+        None
     }
 
     /// Whether the round goes on, and this group has room for it.
@@ -108,4 +121,26 @@ impl Core {
     pub(super) fn is_storage_full(&self) -> bool {
         self.gauges.storage_full.load(std::sync::atomic::Ordering::Relaxed)
     }
+}
+
+/// Sees to it that the timers look at a conversation by `due`; says when they do, where that is another time than before.
+fn sooner(
+    timers: &mut BTreeSet<(Time, ConversationId)>,
+    id: &ConversationId,
+    look: Option<Time>,
+    due: Option<Time>,
+) -> Option<Option<Time>> {
+    // A look that comes too early is put off when it comes.
+    let is_in_time = match (look, due) {
+        (Some(look), Some(due)) => look <= due,
+        (look, due) => look == due,
+    };
+    if is_in_time {
+        return None;
+    }
+    if let Some(look) = look {
+        timers.remove(&(look, id.clone()));
+    }
+    timers.extend(due.map(|due| (due, id.clone())));
+    Some(due)
 }

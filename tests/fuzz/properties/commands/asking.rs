@@ -43,11 +43,11 @@ impl Site {
 
     fn ask_of_integration(&mut self, script: &mut Script<'_>) {
         let (_, id) = conversation(script);
-        let me =
-            match self.core.conversation(&ConversationId::parse(id).expect("an id")).filter(|_| script.below(8) > 0) {
-                Some(c) => c.offer.as_ref().map(|offer| &offer.to).filter(|_| script.below(2) > 0).or(c.owner.as_ref()),
-                None => None,
-            };
+        let c = self.core.conversation(&ConversationId::parse(id).expect("an id")).filter(|_| script.below(8) > 0);
+        let me = match &c {
+            Some(c) => c.offer.as_ref().map(|offer| &offer.to).filter(|_| script.below(2) > 0).or(c.owner.as_ref()),
+            None => None,
+        };
         let me =
             me.map_or_else(|| script.pick(&["bot", "agents", "survey", "listener"]).to_owned(), |me| me.to_string());
         let (verb, fields) = match script.below(14) {

@@ -121,7 +121,7 @@ impl Watch {
         }
         assert_eq!(*core.config(), self.config, "I5");
         for served in core.conversations() {
-            assert_eq!(Some(served), self.folded.get(&served.id), "I5");
+            assert_eq!(Some(&*served), self.folded.get(&served.id), "I5");
         }
         for (id, folded) in &self.folded {
             assert!(core.conversation(id).is_some() || folded.status == Status::Closed, "I5: {id} is forgotten");

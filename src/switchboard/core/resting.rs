@@ -1,0 +1,118 @@
+//! Rest: what nobody asks for stands in memory as bytes, and awakes when somebody does or when it falls due.
+
+use std::borrow::Cow;
+
+use super::Core;
+use crate::domain::conversation::Status;
+use crate::domain::{Conversation, ConversationId, Name, Time};
+use crate::switchboard::rest::Rest;
+use crate::switchboard::slot::Slot;
+
+impl Core {
+    /// Awakes a conversation, if it is in memory; says whether it is.
+    pub(super) fn wake(&mut self, id: &ConversationId) -> Result<bool, String> {
+        if let Some(slot) = self.slots.get_mut(id) {
+            slot.is_touched = true;
+            return Ok(true);
+        }
+        let Some(rest) = self.known.get_mut(id) else { return Ok(false) };
+        if let Some(resting) = rest {
+            let mut slot = resting.awake(id, self.limits.parts, |part, number| self.archive.part(id, part, number))?;
+            slot.is_touched = true;
+            *rest = None;
+            self.put_awake(slot);
+        }
+        Ok(true)
+    }
+
+    /// Awakes a conversation whose turn it is; whether that was possible.
+    pub(super) fn is_awake(&mut self, id: &ConversationId) -> bool {
+        match self.wake(id) {
+            Ok(is_there) => is_there,
+            Err(error) => {
+                tracing::error!(error, "a conversation could not be read from the cache: nothing falls due for it");
+                false
+            }
+        }
+    }
+
+    /// Counts what rests at a start. The round that follows looks at what is due.
+    pub(super) fn count_resting(&mut self) {
+        for rest in self.known.values().flatten() {
+            let Ok(seen) = rest.glance() else { continue };
+            self.ending += u64::from(seen.status == Status::Ending);
+            if seen.status == Status::Closed {
+                continue;
+            }
+            match self.open_of.get_mut(seen.channel) {
+                Some(open) => *open += 1,
+                None => self.open_of.extend(Name::parse(seen.channel).ok().map(|name| (name, 1))),
+            }
+        }
+    }
+
+    /// Takes a conversation in that is awake.
+    pub(super) fn put_awake(&mut self, slot: Slot) {
+        let id = slot.c.id.clone();
+        self.awake.push_back(id.clone());
+        self.slots.insert(id, Box::new(slot));
+    }
+
+    /// Lets rest what has been awake longest and nobody asks for, where more are awake than should be.
+    pub(super) fn let_rest(&mut self) {
+        for _ in 0..self.limits.awake_looks_max {
+            if self.awake.len() <= self.limits.awake_max {
+                break;
+            }
+            let Some(id) = self.awake.pop_front() else { break };
+            let Some(slot) = self.slots.get_mut(&id) else { continue };
+            let is_asked_for = std::mem::take(&mut slot.is_touched);
+            if is_asked_for || slot.in_group > self.written || !slot.is_its_head() {
+                self.awake.push_back(id);
+                continue;
+            }
+            self.known.insert(id.clone(), Some(Rest::of(slot)));
+            self.slots.remove(&id);
+        }
+    }
+
+    /// Goes on with letting go of what is kept, unchanged and closed.
+    pub(super) fn continue_leaving(&mut self) {
+        let (mut left, is_put_off) = (0, self.saving.evictions_put_off > 0);
+        for _ in 0..self.limits.save_conversations_max {
+            let Some(id) = self.saving.leaving.pop() else { break };
+            let Some((is_on_its_way, look)) = self.may_leave(&id) else { continue };
+            if is_on_its_way || is_put_off {
+                self.saving.loaded(id);
+                continue;
+            }
+            if let Some(look) = look {
+                self.timers.remove(&(look, id.clone()));
+            }
+            self.known.remove(&id);
+            self.slots.remove(&id);
+            left += 1;
+        }
+        self.evictions += u64::from(left > 0);
+    }
+
+    /// Of a conversation that is closed and as the cache has it: whether anything of it is on its way, and when the timers
+    /// look at it.
+    fn may_leave(&self, id: &ConversationId) -> Option<(bool, Option<Time>)> {
+        if let Some(slot) = self.slots.get(id) {
+            let leaves = !slot.is_dirty && slot.c.status == Status::Closed;
+            return leaves.then_some((slot.in_group > self.written, slot.looked_at));
+        }
+        let rest = self.known.get(id)?.as_ref()?;
+        let leaves = !rest.is_dirty() && rest.glance().is_ok_and(|seen| seen.status == Status::Closed);
+        leaves.then(|| (false, rest.looked_at()))
+    }
+
+    /// A conversation in memory as the log has it.
+    pub(super) fn seen<'a>(&'a self, id: &ConversationId, rest: Option<&Rest>) -> Option<Cow<'a, Conversation>> {
+        match rest {
+            None => self.slots.get(id).map(|slot| Cow::Borrowed(&slot.c)),
+            Some(rest) => rest.conversation(id).ok().map(|(c, _)| Cow::Owned(c)),
+        }
+    }
+}
