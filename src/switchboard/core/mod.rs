@@ -13,7 +13,6 @@ mod resting;
 mod save;
 mod timing;
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -329,22 +328,6 @@ impl Core {
         self.timers.first().map(|(at, _)| *at)
     }
 
-    /// The conversation as the log has it, if it is in memory.
-    pub fn conversation(&self, id: &ConversationId) -> Option<Cow<'_, Conversation>> {
-        let (id, rest) = self.known.get_key_value(id)?;
-        self.seen(id, rest.as_ref())
-    }
-
-    /// The conversations in memory.
-    pub fn conversations(&self) -> impl Iterator<Item = Cow<'_, Conversation>> {
-        self.known.iter().filter_map(|(id, rest)| self.seen(id, rest.as_ref()))
-    }
-
-    /// Whether a conversation in memory is at rest.
-    pub fn is_resting(&self, id: &ConversationId) -> bool {
-        self.known.get(id).is_some_and(Option::is_some)
-    }
-
     /// The configuration now.
     pub fn config(&self) -> &Config {
         &self.config.config
@@ -459,31 +442,6 @@ impl Core {
             };
             self.group.push(Effect::Read(Box::new(ReadJob { by, reply, read: Read::Past(ask, frames) })));
         }
-    }
-
-    /// Brings a conversation into memory and awakes it, if it is known at all.
-    fn load(&mut self, id: &ConversationId) -> Result<(), String> {
-        if self.wake(id)? {
-            return Ok(());
-        }
-        if let Some(head) = self.archive.head(id)? {
-            let part = |part, number| self.archive.part(id, part, number);
-            let slot = Slot::from_head(id, &head, self.limits.parts, part)?;
-            self.adopt(slot);
-        }
-        Ok(())
-    }
-
-    fn adopt(&mut self, slot: Slot) {
-        let id = slot.c.id.clone();
-        match slot.is_dirty {
-            true => self.saving.changed(id.clone()),
-            false => self.saving.loaded(id.clone()),
-        }
-        self.known.insert(id.clone(), None);
-        self.put_awake(slot);
-        self.count(&id, None);
-        self.schedule(&id, self.last_at);
     }
 
     /// Counts a conversation that was `before`, or was not.

@@ -9,6 +9,48 @@ use crate::switchboard::rest::Rest;
 use crate::switchboard::slot::Slot;
 
 impl Core {
+    /// The conversation as the log has it, if it is in memory.
+    pub fn conversation(&self, id: &ConversationId) -> Option<Cow<'_, Conversation>> {
+        let (id, rest) = self.known.get_key_value(id)?;
+        self.seen(id, rest.as_ref())
+    }
+
+    /// The conversations in memory.
+    pub fn conversations(&self) -> impl Iterator<Item = Cow<'_, Conversation>> {
+        self.known.iter().filter_map(|(id, rest)| self.seen(id, rest.as_ref()))
+    }
+
+    /// Whether a conversation in memory is at rest.
+    pub fn is_resting(&self, id: &ConversationId) -> bool {
+        self.known.get(id).is_some_and(Option::is_some)
+    }
+
+    /// Brings a conversation into memory and awakes it, if it is known at all.
+    pub(super) fn load(&mut self, id: &ConversationId) -> Result<(), String> {
+        if self.wake(id)? {
+            return Ok(());
+        }
+        if let Some(head) = self.archive.head(id)? {
+            let slot =
+                Slot::from_head(id, &head, self.limits.parts, |part, number| self.archive.part(id, part, number))?;
+            self.adopt(slot);
+        }
+        Ok(())
+    }
+
+    /// Takes in a conversation that was not in memory.
+    pub(super) fn adopt(&mut self, slot: Slot) {
+        let id = slot.c.id.clone();
+        match slot.is_dirty {
+            true => self.saving.changed(id.clone()),
+            false => self.saving.loaded(id.clone()),
+        }
+        self.known.insert(id.clone(), None);
+        self.put_awake(slot);
+        self.count(&id, None);
+        self.schedule(&id, self.last_at);
+    }
+
     /// Awakes a conversation, if it is in memory; says whether it is.
     pub(super) fn wake(&mut self, id: &ConversationId) -> Result<bool, String> {
         if let Some(slot) = self.slots.get_mut(id) {
@@ -108,7 +150,7 @@ impl Core {
         leaves.then(|| (false, rest.looked_at()))
     }
 
-    /// A conversation in memory as the log has it.
+    /// The same, found already.
     pub(super) fn seen<'a>(&'a self, id: &ConversationId, rest: Option<&Rest>) -> Option<Cow<'a, Conversation>> {
         match rest {
             None => self.slots.get(id).map(|slot| Cow::Borrowed(&slot.c)),
