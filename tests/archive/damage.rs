@@ -1,6 +1,8 @@
 //! Whatever becomes of the stored bytes is found and named, and what stands before it can be read and saved.
 
 use serde_json::Value;
+use switchboard::domain::ConversationId;
+use switchboard::switchboard::slot::Slot;
 use switchboard::tools::directory::DirectoryArchive;
 use switchboard::tools::import::ImportOptions;
 use switchboard::tools::source::{Question, whole_span};
@@ -159,11 +161,7 @@ fn an_emptied_cache_is_found() {
 #[test]
 fn an_index_that_leads_elsewhere_is_found() {
     let place = Place::of_story();
-    change_cached(&place, "closed", "c-1", |text| {
-        let frames = text.find("\"frames\":").unwrap();
-        let at = frames + text[frames..].find("\"tail\":[").unwrap() + 8;
-        format!("{}1,{}", &text[..at], &text[at..])
-    });
+    change_cached(&place, "closed", "c-1", |slot| slot.is_in_frame(1000));
     let finding = place.finding();
     assert!(finding.contains("conversation c-1 differs in the cache: frames.tail is"), "{finding}");
 }
@@ -171,7 +169,7 @@ fn an_index_that_leads_elsewhere_is_found() {
 #[test]
 fn a_cache_that_differs_is_found() {
     let place = Place::of_story();
-    change_cached(&place, "closed", "c-1", |text| text.replacen("\"epoch\":5", "\"epoch\":4", 1));
+    change_cached(&place, "closed", "c-1", |slot| slot.c.epoch = 4);
     let finding = place.finding();
     assert!(finding.contains("conversation c-1") && finding.contains("conversation.epoch is 4"), "{finding}");
 }
@@ -188,15 +186,17 @@ fn a_state_that_the_cache_lacks_is_found() {
 }
 
 /// Writes a cached state anew, under a checksum that holds.
-fn change_cached(place: &Place, tree: &str, id: &str, change: impl Fn(&str) -> String) {
+fn change_cached(place: &Place, tree: &str, id: &str, change: impl Fn(&mut Slot)) {
     open(&place.path.join("cache"), |db| {
         let tree = db.open_tree(tree).unwrap();
         let state = tree.get(id).unwrap().unwrap();
-        let text = String::from_utf8(state[4..].to_vec()).unwrap();
-        let changed = change(&text);
-        assert_ne!(changed, text);
-        let mut sealed = crc32fast::hash(changed.as_bytes()).to_be_bytes().to_vec();
-        sealed.extend_from_slice(changed.as_bytes());
+        let nowhere = |part, number| Err(format!("{part:?} {number} is not there"));
+        let mut slot = Slot::from_head(&ConversationId::parse(id).unwrap(), &state[4..], nowhere).unwrap();
+        change(&mut slot);
+        let changed = slot.to_head();
+        assert_ne!(changed, state[4..]);
+        let mut sealed = crc32fast::hash(&changed).to_be_bytes().to_vec();
+        sealed.extend_from_slice(&changed);
         tree.insert(id, sealed).unwrap();
         db.flush().unwrap();
     });
