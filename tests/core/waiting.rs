@@ -63,6 +63,7 @@ fn a_question_about_the_past_of_who_left_memory_while_it_waited_is_answered() {
     site.step();
     assert!(site.take());
     assert!(site.end_keeping());
+    site.step();
     assert!(site.core.conversation(&conversation("c1")).is_none(), "c1 left memory");
     assert!(site.answer(&question).is_none());
     site.run();
