@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use switchboard::domain::ConversationId;
+use switchboard::switchboard::PartSizes;
 use switchboard::switchboard::slot::Slot;
 use switchboard::tools::directory::DirectoryArchive;
 use switchboard::tools::import::ImportOptions;
@@ -161,7 +162,7 @@ fn an_emptied_cache_is_found() {
 #[test]
 fn an_index_that_leads_elsewhere_is_found() {
     let place = Place::of_story();
-    change_cached(&place, "closed", "c-1", |slot| slot.is_in_frame(1000));
+    change_cached(&place, "closed", "c-1", |slot| slot.is_in_frame(1000, PartSizes::default()));
     let finding = place.finding();
     assert!(finding.contains("conversation c-1 differs in the cache: frames.tail is"), "{finding}");
 }
@@ -191,7 +192,8 @@ fn change_cached(place: &Place, tree: &str, id: &str, change: impl Fn(&mut Slot)
         let tree = db.open_tree(tree).unwrap();
         let state = tree.get(id).unwrap().unwrap();
         let nowhere = |part, number| Err(format!("{part:?} {number} is not there"));
-        let mut slot = Slot::from_head(&ConversationId::parse(id).unwrap(), &state[4..], nowhere).unwrap();
+        let mut slot =
+            Slot::from_head(&ConversationId::parse(id).unwrap(), &state[4..], PartSizes::default(), nowhere).unwrap();
         change(&mut slot);
         let changed = slot.to_head();
         assert_ne!(changed, state[4..]);
