@@ -92,7 +92,7 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()> + Send) ->
     // Where nobody takes effects any more the service is ending: what is recorded is published at the next start.
     let outlet: switchboard::Outlet = Box::new(move |group| drop(outlet.blocking_send(group)));
     let (handle, threads) =
-        switchboard::start(core, log, cache.clone(), gauges.clone(), options.queue, outlet, Box::new(now))
+        switchboard::start(core, log, cache.clone(), gauges.clone(), options.queue, outlet, Arc::new(now))
             .map_err(|error| ServeError::Thread(format!("could not start a thread: {error}")))?;
     let reload = reload_on_hangup(handle.clone(), options.config.as_ref().map(|file| file.path.clone()));
     if let Some(file) = options.config {

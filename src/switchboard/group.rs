@@ -84,6 +84,8 @@ pub struct Written {
     pub number: u64,
     /// Whose each draft was, and the frame that holds it.
     pub frames: Vec<(Option<ConversationId>, u64)>,
+    /// How long that took.
+    pub took_ms: u64,
 }
 
 /// The name under which the log knows a conversation, or the configuration.

@@ -29,7 +29,7 @@ enum Input {
 }
 
 /// Tells the time; the only clock that the switchboard has.
-pub type Clock = Box<dyn Fn() -> Time + Send>;
+pub type Clock = Arc<dyn Fn() -> Time + Send + Sync>;
 
 /// Takes the effects of one group, in order, on the writer's thread.
 pub type Outlet = Box<dyn FnMut(Vec<Effect>) + Send>;
@@ -122,10 +122,10 @@ pub fn start(
     let (groups, to_write) = sync_channel(1);
     let (saves, to_keep) = sync_channel(1);
     let reader = log.reader();
-    let of_writer = inputs.clone();
+    let (of_writer, of_writers_clock) = (inputs.clone(), clock.clone());
     let writer = Builder::new()
         .name("writer".into())
-        .spawn(move || write_groups(log, &to_write, &of_writer, &gauges, outlet))?;
+        .spawn(move || write_groups(log, &to_write, &of_writer, &gauges, outlet, &of_writers_clock))?;
     let of_keeper = inputs.clone();
     let keeper =
         Builder::new().name("keeper".into()).spawn(move || keep_states(&cache, &reader, &to_keep, &of_keeper))?;
@@ -234,6 +234,7 @@ fn write_groups(
     inputs: &SyncSender<Input>,
     gauges: &Gauges,
     mut outlet: Outlet,
+    clock: &Clock,
 ) -> Box<dyn Log> {
     look_for_room(log.as_ref(), gauges);
     loop {
@@ -246,6 +247,7 @@ fn write_groups(
             }
             Err(RecvTimeoutError::Disconnected) => return log,
         };
+        let begun = clock();
         let positions = match append_when_there_is_room(log.as_mut(), &group, gauges) {
             Ok(positions) => positions,
             Err(error) => {
@@ -258,7 +260,7 @@ fn write_groups(
                 return log;
             }
         };
-        let number = group.number;
+        let (number, took_ms) = (group.number, clock().ms_since(begun));
         let frames = group.owners.iter().cloned().zip(positions.iter().map(|(frame, _)| *frame)).collect();
         if let Some(draft) = group.drafts.last() {
             Gauges::set(&gauges.durable_through, draft.first_seq + u64::from(draft.events) - 1);
@@ -267,7 +269,7 @@ fn write_groups(
         }
         let hashes: Vec<[u8; 32]> = positions.iter().map(|(_, hash)| *hash).collect();
         outlet(group.into_effects(&hashes));
-        if inputs.send(Input::Written(Written { number, frames })).is_err() {
+        if inputs.send(Input::Written(Written { number, frames, took_ms })).is_err() {
             return log;
         }
     }

@@ -144,7 +144,7 @@ impl Live {
         });
         let positions: Vec<_> = positions.collect();
         let frames = group.owners.iter().cloned().zip(positions.iter().map(|position| position.frame)).collect();
-        self.core.written(Written { number: group.number, frames });
+        self.core.written(Written { number: group.number, frames, took_ms: 0 });
         let hashes: Vec<_> = positions.iter().map(|position| position.hash).collect();
         for effect in group.into_effects(&hashes) {
             if let Effect::Answer(answer) = effect {

@@ -77,6 +77,8 @@ pub struct Site {
     pub through: Option<u64>,
     /// Whether `run` keeps states when the switchboard asks for it.
     pub keeps: bool,
+    /// How long each write takes.
+    pub writes_take_ms: u64,
     /// The parts in which long conversations are kept.
     pub sizes: PartSizes,
     directory: Arc<Directory>,
@@ -132,6 +134,7 @@ impl Site {
             cache,
             through,
             keeps: false,
+            writes_take_ms: 0,
             sizes,
             directory,
             place,
@@ -345,7 +348,7 @@ impl Site {
             })
             .collect();
         let frames = group.owners.iter().cloned().zip(positions.iter().map(|position| position.frame)).collect();
-        self.heard.push_back(Written { number: group.number, frames });
+        self.heard.push_back(Written { number: group.number, frames, took_ms: self.writes_take_ms });
         let hashes: Vec<_> = positions.iter().map(|position| position.hash).collect();
         for effect in group.into_effects(&hashes) {
             self.leave(effect);

@@ -75,7 +75,7 @@ impl Running {
             gauges.clone(),
             WAITING_MAX,
             Box::new(outlet),
-            Box::new(clock),
+            Arc::new(clock),
         )
         .unwrap();
         let back = handle.clone();
@@ -235,7 +235,7 @@ fn over(disk: &SimulatedDisk, folder: &Path) -> (Handle, Threads, Receiver<Optio
     let directory = Arc::new(Directory::open_or_create(folder).unwrap());
     let log = MemoryLog::open(disk, directory.log_id()).unwrap();
     let (cache, _) = Cache::open(directory, &log.reader()).unwrap();
-    on(log, cache, Box::new(|| Time(1_000_000)))
+    on(log, cache, Arc::new(|| Time(1_000_000)))
 }
 
 fn on(log: MemoryLog, cache: Cache, clock: Clock) -> (Handle, Threads, Receiver<Option<&'static str>>, Arc<Gauges>) {
@@ -304,7 +304,7 @@ fn what_is_closed_stays_in_memory_where_the_cache_cannot_take_it() {
     let (cache, _) = Cache::open_simulated(&medium, &log.reader()).unwrap();
     let now = Arc::new(AtomicU64::new(1_000_000));
     let clock = now.clone();
-    let (handle, threads, answers, _) = on(log, cache.clone(), Box::new(move || Time(clock.load(Ordering::Relaxed))));
+    let (handle, threads, answers, _) = on(log, cache.clone(), Arc::new(move || Time(clock.load(Ordering::Relaxed))));
     let ask = |call: Call| {
         handle.request(call.request(Some("_INBOX.a".into()))).unwrap();
         answers.recv_timeout(PATIENCE).unwrap()

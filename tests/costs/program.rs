@@ -94,7 +94,7 @@ impl Works {
             let frames = owners.into_iter().zip(frames).collect();
             let number = group.number;
             self.answers += publish(&mut self.subjects, group, &hashes);
-            next = adopt(&mut self.core, Written { number, frames }, self.now);
+            next = adopt(&mut self.core, Written { number, frames, took_ms: 0 }, self.now);
         }
     }
 }

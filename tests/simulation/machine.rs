@@ -241,7 +241,7 @@ impl Process {
                 let frames = group.owners.iter().cloned().zip(positions.iter().map(|(frame, _)| *frame)).collect();
                 let hashes: Vec<_> = positions.iter().map(|(_, hash)| *hash).collect();
                 self.outlet.push_back(group.into_effects(&hashes));
-                self.inputs.push_back(Input::Written(Written { number, frames }));
+                self.inputs.push_back(Input::Written(Written { number, frames, took_ms: 0 }));
             }
             Err(LogError::Full { .. }) if self.waits_for_room < 8 => {
                 self.waits_for_room += 1;

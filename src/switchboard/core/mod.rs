@@ -111,6 +111,8 @@ pub struct Core {
     group: Group,
     /// Groups on their way to stable storage, and how many effects each has.
     under_way: VecDeque<(u64, usize)>,
+    /// How long the last two took to get there.
+    writes_took_ms: [u64; 2],
     /// The last group known to be there.
     written: u64,
     durable_frame: u64,
@@ -162,6 +164,7 @@ impl Core {
             parked: Vec::new(),
             group: Group::new(1),
             under_way: VecDeque::new(),
+            writes_took_ms: [0; 2],
             written: 0,
             durable_frame: restored.durable_frame,
             next_seq: restored.next_seq,
@@ -220,6 +223,7 @@ impl Core {
     pub fn written(&mut self, written: Written) {
         self.written = written.number;
         self.under_way.retain(|(number, _)| *number > written.number);
+        self.writes_took_ms = [self.writes_took_ms[1], written.took_ms];
         for (owner, frame) in written.frames {
             self.durable_frame = self.durable_frame.max(frame);
             match owner {
@@ -353,7 +357,10 @@ impl Core {
             return usize::MAX;
         }
         let under_way: usize = self.under_way.iter().map(|(_, effects)| effects).sum();
-        let left = self.limits.ahead_effects_max.saturating_sub(under_way);
+        // On a slow disk everybody waits for the write: so much may be decided meanwhile. One write that took long is chance.
+        let took_ms = self.writes_took_ms.into_iter().min().unwrap_or(0).max(1);
+        let ahead_max = self.limits.ahead_effects_max.saturating_mul(took_ms as usize);
+        let left = ahead_max.min(self.limits.group_effects_max).saturating_sub(under_way);
         (left * decisions).div_ceil(self.limits.group_decisions_max)
     }
 

@@ -146,7 +146,7 @@ impl Site {
         };
         let positions: Vec<_> = outcomes.into_iter().map(position).collect();
         let frames = group.owners.iter().cloned().zip(positions.iter().map(|position| position.frame)).collect();
-        self.heard.push_back(Written { number: group.number, frames });
+        self.heard.push_back(Written { number: group.number, frames, took_ms: 0 });
         self.watch.read_log(&self.log.reader());
         let hashes: Vec<_> = positions.iter().map(|position| position.hash).collect();
         for effect in group.into_effects(&hashes) {
