@@ -194,6 +194,10 @@ impl Reader {
         if frame == head.frames {
             return Ok(Some(head.hash));
         }
+        // Only what is there has a hash: a note may know of more than the volume has.
+        if frame > head.frames {
+            return Ok(None);
+        }
         if let Some(hash) = self.values.hash_at(frame) {
             return Ok(Some(hash));
         }

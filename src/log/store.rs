@@ -93,6 +93,12 @@ impl Store {
         })
     }
 
+    /// The first key of a frame.
+    pub fn first_key(&self) -> Result<Option<Vec<u8>>, String> {
+        let first = careful(|| self.db.iter().keys().find(is_of_frame).transpose());
+        first.map(|first| first.map(|key| key.to_vec()))
+    }
+
     /// Never closes the database: after a failed write, closing it would write and sync again, and panic.
     pub fn abandon(&self) {
         std::mem::forget(self.db.clone());
@@ -105,10 +111,13 @@ impl Values for Store {
     }
 
     fn last_key(&self) -> Result<Option<Vec<u8>>, String> {
-        let is_used = |key: &sled::Result<sled::IVec>| !key.as_ref().is_ok_and(|key| pages::is_stake(key));
-        let last = careful(|| self.db.iter().keys().rev().find(is_used).transpose());
+        let last = careful(|| self.db.iter().keys().rev().find(is_of_frame).transpose());
         last.map(|last| last.map(|key| key.to_vec()))
     }
+}
+
+fn is_of_frame(key: &sled::Result<sled::IVec>) -> bool {
+    !key.as_ref().is_ok_and(|key| pages::is_stake(key))
 }
 
 /// Runs what may find damaged pages; a panic of sled becomes an error.
@@ -122,7 +131,7 @@ pub(super) fn sync_path(path: &Path) -> Result<(), LogError> {
 }
 
 /// Runs something that reports damage by panicking, and keeps the panic off stderr.
-fn quietly<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+pub(super) fn quietly<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     thread_local!(static QUIET: Cell<bool> = const { Cell::new(false) });
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {

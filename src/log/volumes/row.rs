@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::note::{self, Sealed};
 use crate::log::end::End;
-use crate::log::error::{Fault, LogError};
+use crate::log::error::{Fault, LogError, Problem};
 use crate::log::reader::{Head, Reader};
 use crate::log::store::Store;
 
@@ -93,8 +93,22 @@ fn fill(log: &Path, log_id: Uuid, opening: Opening, last: u64, row: &mut Row) ->
         _ if !path.join("db").exists() => return Err(lost(log, log_id, last, row)),
         _ => Store::open(&path)?,
     };
+    check_begin(&store, &path, row)?;
     row.last = Last { number: last, first_frame: next_frame(row), store: Ok(Arc::new(store)) };
     Ok(())
+}
+
+/// Refuses another volume in the place of the last: what is written would go on where that ends.
+fn check_begin(store: &Store, path: &Path, row: &Row) -> Result<(), LogError> {
+    let key = store.first_key().map_err(|why| LogError::Corrupt(path.to_path_buf(), why))?;
+    let found = key.as_ref().and_then(|key| key.first_chunk()).map(|number| u64::from_be_bytes(*number));
+    match found {
+        Some(found) if found != next_frame(row) => {
+            let seq = row.sealed.last().map(|before| before.end.next_seq);
+            Err(Fault::new(next_frame(row), seq, Problem::Number(found)).into())
+        }
+        _ => Ok(()),
+    }
 }
 
 fn last_number(log: &Path, opening: Opening, noted: Option<&End>) -> Result<u64, LogError> {
@@ -195,13 +209,13 @@ fn next_frame(row: &Row) -> u64 {
 /// Refuses a last volume that does not follow the one before.
 pub fn check_last(row: &Row, reader: &Reader) -> Result<(), LogError> {
     let (Some(before), head) = (row.sealed.last(), reader.head()) else { return Ok(()) };
-    if head.frames <= before.end.frames {
+    if head.frames == before.end.frames {
         return Ok(());
     }
     let first = row.last.first_frame;
     match reader.header(first)? {
         Some(header) if header.previous == before.end.hash && header.first_seq == before.end.next_seq => Ok(()),
-        _ => Err(Fault::new(first, Some(before.end.next_seq), crate::log::Problem::Chain).into()),
+        _ => Err(Fault::new(first, Some(before.end.next_seq), Problem::Chain).into()),
     }
 }
 
