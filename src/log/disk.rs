@@ -8,22 +8,24 @@ use super::error::LogError;
 use super::pack::{Packed, Packer};
 use super::reader::Reader;
 use super::store::{Store, careful};
-use super::volumes::{Next, Opening, Sealed, VOLUME_BYTES, VOLUME_BYTES_MORE, Volumes};
+use super::volumes::{Next, Opening, Sealed, Tidying, VOLUME_BYTES, VOLUME_BYTES_MORE, Volumes};
 use super::{Draft, Log, Outcome, Room};
 
 /// The log of a data directory.
 pub struct DiskLog {
-    directory: Arc<Directory>,
     volumes: Arc<Volumes>,
     /// The volume that is written to.
     store: Arc<Store>,
     next: Next,
+    tidying: Tidying,
     filled: Filled,
     space: Space,
     packer: Packer,
     reader: Reader,
     reached: Reached,
     stopped: bool,
+    /// Let go of last: whoever gets the directory next opens all of it.
+    directory: Arc<Directory>,
 }
 
 /// How full the volume is that is written to.
@@ -81,16 +83,17 @@ impl DiskLog {
         let full = volume_bytes + VOLUME_BYTES_MORE * (volumes.last_number() - 1);
         let filled = Filled { bytes: volumes.filled(&reader)?, full, not_before: 0 };
         Ok(Self {
-            directory,
             volumes,
             store,
             next,
+            tidying: Tidying::default(),
             filled,
             space,
             packer: Packer::new(),
             reader,
             reached,
             stopped: false,
+            directory,
         })
     }
 
@@ -139,9 +142,12 @@ impl DiskLog {
             through = sealed.end.next_seq - 1,
             "a volume of the log is full and sealed"
         );
+        let number = sealed.volume;
         let turned = self.volumes.turn(&self.directory, sealed, store.clone());
-        turned.map_err(|error| LogError::Write(error.to_string()))?;
+        let put_away = turned.map_err(|error| LogError::Write(error.to_string()))?;
         self.store = store;
+        let is_room = matches!(self.space.room(), Room::Enough);
+        self.tidying.begin(&self.volumes, put_away, number, is_room);
         self.filled = Filled { bytes: 0, full: self.filled.full + VOLUME_BYTES_MORE, not_before: 0 };
         self.stopped = false;
         Ok(())
@@ -167,8 +173,14 @@ impl DiskLog {
 
     /// The volumes that it stands in.
     #[cfg(test)]
-    pub(super) fn volumes(&self) -> &Volumes {
+    pub(super) fn volumes(&self) -> &Arc<Volumes> {
         &self.volumes
+    }
+
+    /// Waits until what is done beside it is done.
+    #[cfg(test)]
+    pub(super) fn settle(&mut self) {
+        self.tidying.join();
     }
 
     fn usable(&self) -> Result<(), LogError> {

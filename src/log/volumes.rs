@@ -15,6 +15,7 @@ mod row;
 mod shelf;
 #[cfg(test)]
 mod tests;
+mod tidying;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,7 +33,8 @@ pub(super) use next::Next;
 pub(super) use note::Sealed;
 use row::{Last, Row};
 pub(super) use row::{Opening, is_there};
-use shelf::Shelf;
+use shelf::{Shelf, Volume};
+pub(super) use tidying::Tidying;
 
 /// A volume is full when its frames have so many bytes, twice that on the disk. After a kill sled opens one in 0.2 seconds
 /// and in 0.05 otherwise, and keeps some 15 MB to find its pages; volumes twice as large took 1.0 and 0.13 seconds. An
@@ -115,19 +117,18 @@ impl Volumes {
         Ok(sealed)
     }
 
-    /// Goes on in the next volume, once that is on stable storage.
-    pub fn turn(&self, directory: &Directory, sealed: Sealed, store: Arc<Store>) -> Result<(), LogError> {
+    /// Goes on in the next volume, once that is on stable storage. Gives back the old ones that nobody reads any more: to
+    /// be dropped, which closes them and takes a while.
+    pub fn turn(&self, directory: &Directory, sealed: Sealed, store: Arc<Store>) -> Result<Vec<Arc<Volume>>, LogError> {
+        let full = self.last()?;
         sync_path(&self.log)?;
         end::note(directory, &sealed.end, sealed.volume + 1)?;
+        // Whoever finds it sealed must find it open: it is this process that has it.
+        let put_away = self.shelf.put_full(sealed.volume, full);
         let mut row = self.row.write().unwrap_or_else(PoisonError::into_inner);
-        let last = Last { number: sealed.volume + 1, first_frame: sealed.end.frames + 1, store: Ok(store) };
-        let full = std::mem::replace(&mut row.last, last);
+        row.last = Last { number: sealed.volume + 1, first_frame: sealed.end.frames + 1, store: Ok(store) };
         row.sealed.push(sealed);
-        drop(row);
-        if let Ok(store) = full.store {
-            self.shelf.put_full(full.number, store);
-        }
-        Ok(())
+        Ok(put_away)
     }
 
     /// Where the volume of that number is.
@@ -159,11 +160,10 @@ impl Volumes {
 impl Values for Volumes {
     fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, String> {
         let frame = key.first_chunk().map_or(0, |number| u64::from_be_bytes(*number));
-        let store = match self.holder(frame) {
-            (_, Some(last)) => last?,
-            (number, None) => self.shelf.get(number, &self.folder_of(number))?,
-        };
-        store.value(key)
+        match self.holder(frame) {
+            (_, Some(last)) => last?.value(key),
+            (number, None) => self.shelf.get(number, &self.folder_of(number))?.store().value(key),
+        }
     }
 
     fn last_key(&self) -> Result<Option<Vec<u8>>, String> {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tempfile::TempDir;
 
@@ -130,7 +131,47 @@ fn a_volume_that_nobody_reads_any_more_is_closed() {
     }
     assert_eq!(log.volumes().shelf.open(), 4, "several readers keep theirs");
     (0..4).for_each(|_| append(&mut log));
+    log.settle();
     assert_eq!(log.volumes().shelf.open(), 1, "those that were filled later are not kept");
+}
+
+#[test]
+fn a_volume_is_read_while_it_is_sealed() {
+    let place = row(2);
+    let mut log = open(place.path());
+    let over = Arc::new(AtomicBool::new(false));
+    let readers: Vec<_> = (0..3)
+        .map(|_| {
+            let (reader, over) = (log.reader(), over.clone());
+            std::thread::spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    let last = reader.head().frames;
+                    assert!(reader.header(last).unwrap().is_some());
+                }
+            })
+        })
+        .collect();
+    (0..15).for_each(|_| append(&mut log));
+    over.store(true, Ordering::Relaxed);
+    readers.into_iter().for_each(|reader| reader.join().unwrap());
+}
+
+/// To close one may take longer than sled's lock is tried for.
+#[test]
+fn whoever_wants_a_volume_waits_for_who_closes_it() {
+    let place = row(3);
+    let log = open(place.path());
+    let folder = log.volumes().folder_of(1);
+    // It is nobody's any more, and open until it is dropped.
+    let hands = log.volumes().shelf.get(1, &folder).unwrap();
+    drop(log.volumes().shelf.take_all());
+    let closing = Arc::into_inner(hands).unwrap();
+    let reader = log.reader();
+    let waiting = std::thread::spawn(move || reader.header(1).unwrap().is_some());
+    assert!(log.reader().header(2).unwrap().is_some(), "others are opened meanwhile");
+    assert!(!waiting.is_finished());
+    drop(closing);
+    assert!(waiting.join().unwrap());
 }
 
 #[test]
@@ -360,6 +401,42 @@ fn a_volume_in_the_place_of_another_is_refused() {
     fs::rename(log.join("aside"), log.join("6")).unwrap();
     swap("2.json", "3.json");
     assert!(refusal(place.path()).to_string().contains("2.json cannot be read (it is of volume 3"));
+}
+
+/// What is written would go on where the copy ends, under numbers that were given before.
+#[test]
+fn a_copy_of_an_old_volume_in_the_place_of_the_last_is_refused() {
+    for copied in [3, 5] {
+        let place = row(GROUPS);
+        let log = place.path().join("log");
+        fs::remove_dir_all(log.join("6")).unwrap();
+        copy(&log.join(copied.to_string()), &log.join("6"));
+        for note in ["log.json", "log.reached"] {
+            let refused = refusal(place.path());
+            let fault = matches!(refused, LogError::Fault(Fault { frame: 6, problem: Problem::Number(found), .. }) if found == copied);
+            assert!(fault, "{copied}: {refused}");
+            assert_eq!(inspected(place.path()).frame, 6, "{copied}");
+            fs::remove_file(place.path().join(note)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_log_does_not_reach_further_than_its_volumes_whatever_their_notes_say() {
+    let place = row(GROUPS);
+    let reader = open(place.path()).reader();
+    reader.adopt(Head { frames: 3, ..Head::empty(reader.log_id()) });
+    assert_eq!((reader.hash_after(4).unwrap(), reader.hash_after(5).unwrap()), (None, None));
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for file in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        match file.file_type().unwrap().is_dir() {
+            true => copy(&file.path(), &to.join(file.file_name())),
+            false => drop(fs::copy(file.path(), to.join(file.file_name())).unwrap()),
+        }
+    }
 }
 
 #[test]
