@@ -324,13 +324,11 @@ impl Publisher {
     async fn read(&mut self, job: ReadJob) {
         // Pages of conversations are few: the switchboard itself bounds them, and waits for each to come back.
         if self.reads.len() >= READS_WAITING_MAX && matches!(job.read, Read::Past(..)) {
-            let Some(to) = job.reply else { return };
-            let body = error_body(&Refusal::Busy, &Facts::default());
-            return self.answer(Answer { to, by: job.by, body, refusal: Some(Refusal::Busy) }).await;
+            return self.read_done(busy(job)).await;
         }
         let (archive, handle, permits) = (self.parts.archive.clone(), self.parts.handle.clone(), self.permits.clone());
         self.reads.spawn(async move {
-            let _permit = permits.acquire_owned().await.ok()?;
+            let Ok(_permit) = permits.acquire_owned().await else { return busy(job) };
             // To hand a page back may wait for the switchboard, so that is done there too.
             let reading = tokio::task::spawn_blocking(move || match past::read(job, &archive) {
                 ReadOutcome::Answer(answer) => Some(answer),
@@ -375,8 +373,10 @@ impl Publisher {
         }
     }
 
-    /// Answers what is still being read, and waits for the proof that all is published.
+    /// Answers what is still being read, and waits for the proof that all is published. What waits to be read is not
+    /// waited for: there may be a thousand questions, each of them about the whole log.
     async fn finish(&mut self) {
+        self.permits.close();
         while let Some(answer) = self.reads.join_next().await {
             self.read_done(answer.ok().flatten()).await;
         }
@@ -434,6 +434,12 @@ fn streams_of(parts: &Parts, health: Arc<Health>) -> Streams {
 }
 
 /// The next fence that came back; never where there is no connection.
+/// The answer to a question that is not read.
+fn busy(job: ReadJob) -> Option<Answer> {
+    let body = error_body(&Refusal::Busy, &Facts::default());
+    job.reply.map(|to| Answer { to, by: job.by, body, refusal: Some(Refusal::Busy) })
+}
+
 async fn next_fence(link: &mut Option<Box<Link>>) -> u64 {
     let Some(link) = link else { return std::future::pending().await };
     while let Some(message) = link.fences.next().await {
