@@ -30,6 +30,9 @@ use crate::domain::decide::check_caller;
 use crate::domain::{By, Config, Conversation, ConversationId, Name, Refusal, Role, Text, Time};
 use crate::log::{Cache, Part};
 
+/// A write that takes longer waits for something else than the disk's usual way, such as for room.
+const WRITE_MS_MAX: u64 = 32;
+
 pub use limits::Limits;
 pub use put::Kept;
 pub use save::{ConfigHead, Save, Saved};
@@ -223,7 +226,10 @@ impl Core {
     pub fn written(&mut self, written: Written) {
         self.written = written.number;
         self.under_way.retain(|(number, _)| *number > written.number);
-        self.writes_took_ms = [self.writes_took_ms[1], written.took_ms];
+        // A group of questions alone is not written at all.
+        if !written.frames.is_empty() {
+            self.writes_took_ms = [self.writes_took_ms[1], written.took_ms];
+        }
         for (owner, frame) in written.frames {
             self.durable_frame = self.durable_frame.max(frame);
             match owner {
@@ -357,10 +363,11 @@ impl Core {
             return usize::MAX;
         }
         let under_way: usize = self.under_way.iter().map(|(_, effects)| effects).sum();
-        // On a slow disk everybody waits for the write: so much may be decided meanwhile. One write that took long is chance.
-        let took_ms = self.writes_took_ms.into_iter().min().unwrap_or(0).max(1);
-        let ahead_max = self.limits.ahead_effects_max.saturating_mul(took_ms as usize);
-        let left = ahead_max.min(self.limits.group_effects_max).saturating_sub(under_way);
+        // On a slow disk everybody waits for the write: more may be decided meanwhile, but less than makes it longer by as
+        // much. One write that took long is chance.
+        let took_ms = self.writes_took_ms.into_iter().min().unwrap_or(0).clamp(1, WRITE_MS_MAX);
+        let ahead_max = self.limits.ahead_effects_max * (1 + took_ms as usize) / 2;
+        let left = ahead_max.saturating_sub(under_way);
         (left * decisions).div_ceil(self.limits.group_decisions_max)
     }
 
