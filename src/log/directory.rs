@@ -13,26 +13,22 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::Room;
 use super::codec::{hex, unhex};
 use super::end::REACHED;
 use super::error::LogError;
 use super::store::{SEGMENT_BYTES, sync_path};
 use super::volumes;
 
-/// The format of data directories that this program reads and writes.
-const FORMAT: u64 = 1;
+/// The format of data directories that this program writes: the log stands in volumes, and keys without a value stand
+/// between its frames. A release that knows neither would go on in the first volume, so it must see another format.
+const FORMAT: u64 = 2;
 
-/// Writes are refused below this: some segments of both databases, and what an open writes.
-pub(super) const ROOM_BYTES_MIN: u64 = 48 << 20;
-
-/// What a start needs, and what the disk can give back for it. Far below the room for writes, so that no write eats it.
-const RESERVE_BYTES: u64 = 16 << 20;
+/// The format before, read for good: it becomes the present one at the first start.
+const FORMAT_OF_ONE_DATABASE: u64 = 1;
 
 const METADATA: &str = "switchboard.json";
 const METADATA_NEW: &str = "switchboard.json.new";
@@ -128,6 +124,19 @@ impl Directory {
         Ok(())
     }
 
+    /// Gives an older directory the present format, durably: called before the log is written to.
+    pub(super) fn raise_format(&self) -> Result<(), LogError> {
+        let file = self.path.join(METADATA);
+        let bytes = match fs::read(&file) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            bytes => bytes.map_err(|e| LogError::io("read", &file, e))?,
+        };
+        match Metadata::parse(&file, &bytes)?.format {
+            FORMAT => Ok(()),
+            _ => write_durably(&file, &Metadata::of(self.log_id, &self.key)),
+        }
+    }
+
     fn make(path: &Path, log_id: Uuid) -> Result<Self, LogError> {
         make_folder(path)?;
         let lock = lock(path)?;
@@ -214,53 +223,11 @@ impl Metadata {
         }
         let broken = |e: serde_json::Error| LogError::MetadataBroken(file.to_path_buf(), e.to_string());
         let Format { format } = serde_json::from_slice(bytes).map_err(broken)?;
-        if format != FORMAT {
+        if ![FORMAT_OF_ONE_DATABASE, FORMAT].contains(&format) {
             let path = file.parent().unwrap_or(file).to_path_buf();
             return Err(LogError::Format { path, found: format, expected: FORMAT });
         }
         serde_json::from_slice(bytes).map_err(broken)
-    }
-}
-
-/// The free space of the data directory's file system, and the reserve.
-pub(super) struct Space {
-    directory: Arc<Directory>,
-}
-
-impl Space {
-    /// Gives the reserve back where space is short, and takes it where there is plenty.
-    pub fn open(directory: Arc<Directory>) -> Result<Self, LogError> {
-        let space = Self { directory };
-        let (reserve, free) = (space.directory.path.join("reserve"), space.free());
-        if free < RESERVE_BYTES && reserve.exists() {
-            tracing::warn!(
-                free,
-                needed = ROOM_BYTES_MIN,
-                "no space for the log: the reserve is given back so that it opens"
-            );
-            fs::remove_file(&reserve).map_err(|e| LogError::io("remove", &reserve, e))?;
-        } else if free >= ROOM_BYTES_MIN + RESERVE_BYTES && !reserve.exists() {
-            fill(&reserve, RESERVE_BYTES).map_err(|e| LogError::io("fill", &reserve, e))?;
-        }
-        Ok(space)
-    }
-
-    pub fn room(&self) -> Room {
-        match self.free() {
-            free if free < ROOM_BYTES_MIN => Room::Full { free, needed: ROOM_BYTES_MIN },
-            _ => Room::Enough,
-        }
-    }
-
-    /// Refuses a group that might fill the disk up. sled writes a value more than once as its page fills.
-    pub fn admit(&self, bytes: u64) -> Result<(), LogError> {
-        let (free, needed) = (self.free(), ROOM_BYTES_MIN / 2 + 4 * bytes);
-        if free < needed { Err(LogError::Full { free, needed }) } else { Ok(()) }
-    }
-
-    /// A file system that does not tell counts as empty: what cannot be known must not stop the service.
-    fn free(&self) -> u64 {
-        rustix::fs::statvfs(&self.directory.path).map_or(u64::MAX, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 }
 
@@ -330,17 +297,11 @@ fn random_key() -> Result<[u8; 32], LogError> {
     read.map(|()| key).map_err(|e| LogError::io("read", source, e))
 }
 
-/// Allocates a file of that many bytes; zeros do where the file system cannot allocate.
-fn fill(path: &Path, bytes: u64) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    if rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes).is_err() {
-        io::copy(&mut io::repeat(0).take(bytes), &mut file)?;
-    }
-    file.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use super::super::space::RESERVE_BYTES;
     use super::super::{DiskLog, Log};
     use super::*;
 
@@ -433,13 +394,28 @@ mod tests {
     fn other_formats_and_sizes_are_named() {
         let place = tempfile::tempdir().unwrap();
         drop(new_log(place.path()));
-        change_metadata(place.path(), "\"format\": 1", "\"format\": 2");
-        assert!(matches!(refusal(place.path()), LogError::Format { found: 2, expected: 1, .. }));
-        change_metadata(place.path(), "\"format\": 2", "\"format\": 1");
+        change_metadata(place.path(), "\"format\": 2", "\"format\": 3");
+        assert!(matches!(refusal(place.path()), LogError::Format { found: 3, expected: 2, .. }));
+        change_metadata(place.path(), "\"format\": 3", "\"format\": 2");
         change_metadata(place.path(), "8388608", "524288");
         assert!(matches!(refusal(place.path()), LogError::SegmentSize { found: 524_288, .. }));
         change_metadata(place.path(), "524288", "oops");
         assert!(matches!(refusal(place.path()), LogError::MetadataBroken(..)));
+    }
+
+    #[test]
+    fn a_directory_of_the_first_format_is_raised_when_it_is_written_to() {
+        let place = tempfile::tempdir().unwrap();
+        let key = *new_log(place.path()).directory().key();
+        let file = place.path().join(METADATA);
+        let mut older: Metadata = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        (older.format, older.checksum) = (1, None);
+        older.checksum = Some(older.expected_checksum());
+        write_durably(&file, &older).unwrap();
+        drop(Directory::open(place.path()).unwrap());
+        assert!(fs::read_to_string(&file).unwrap().contains("\"format\": 1"), "looking changes nothing");
+        assert_eq!(new_log(place.path()).directory().key(), &key);
+        assert!(fs::read_to_string(&file).unwrap().contains("\"format\": 2"));
     }
 
     #[test]

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use super::directory::{Directory, Space};
+use super::directory::Directory;
 use super::end::{self, Reached};
 use super::error::LogError;
 use super::pack::{Packed, Packer};
 use super::reader::Reader;
+use super::space::Space;
 use super::store::{Store, careful};
 use super::volumes::{Next, Opening, Sealed, Tidying, VOLUME_BYTES, VOLUME_BYTES_MORE, Volumes};
 use super::{Draft, Log, Outcome, Room};
@@ -68,6 +69,7 @@ impl DiskLog {
     /// The same with volumes of about so many bytes.
     pub(super) fn open_with(directory: Arc<Directory>, volume_bytes: u64) -> Result<Self, LogError> {
         let space = Space::open(directory.clone())?;
+        directory.raise_format()?;
         let known_end = end::known(&directory)?;
         let opening = if directory.is_settled() { Opening::Known } else { Opening::New };
         let volumes = Arc::new(Volumes::open(&directory, opening, known_end.as_ref())?);
@@ -175,6 +177,12 @@ impl DiskLog {
     #[cfg(test)]
     pub(super) fn volumes(&self) -> &Arc<Volumes> {
         &self.volumes
+    }
+
+    /// Where it is.
+    #[cfg(test)]
+    pub(super) fn directory(&self) -> &Directory {
+        &self.directory
     }
 
     /// Waits until what is done beside it is done.

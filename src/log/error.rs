@@ -97,7 +97,7 @@ impl LogError {
         let path = path.to_path_buf();
         match source.kind() {
             io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => LogError::ReadOnly(path),
-            io::ErrorKind::StorageFull => LogError::Full { free: 0, needed: super::directory::ROOM_BYTES_MIN },
+            io::ErrorKind::StorageFull => LogError::Full { free: 0, needed: super::space::ROOM_BYTES_MIN },
             _ => LogError::Io { doing, path, source },
         }
     }
@@ -277,6 +277,8 @@ pub enum Problem {
         /// The time that stands there.
         found: u64,
     },
+    /// The note of a volume says something else than what is in it.
+    Note,
     /// The log ends as another copy of it does.
     End,
     /// The database cannot be read.
@@ -302,6 +304,9 @@ impl fmt::Display for Problem {
             }
             Self::Sequence { expected, found } => write!(f, "seq {found}, expected {expected}"),
             Self::Time { expected, found } => write!(f, "time {found}, expected {expected} or later"),
+            Self::Note => f.write_str(
+                "the note of a volume says something else than what is in it: restore it from a copy, or delete it, and the next start makes it again",
+            ),
             Self::End => f.write_str(
                 "the last entry that log.json knows of is another: the log went another way, as a copy does",
             ),

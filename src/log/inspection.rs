@@ -5,15 +5,17 @@
 
 use std::sync::Arc;
 
-use super::directory::{Directory, Space};
+use super::directory::Directory;
 use super::end::{self, End};
 use super::error::{Fault, LogError, Problem};
 use super::reader::{Head, Reader};
+use super::space::Space;
 use super::volumes::{Opening, Volumes};
 
 /// A data directory's log, as it is.
 pub struct Inspection {
     reader: Reader,
+    volumes: Arc<Volumes>,
     known_end: Option<End>,
 }
 
@@ -25,13 +27,18 @@ impl Inspection {
         Space::open(directory.clone())?;
         let volumes = Arc::new(Volumes::open(&directory, Opening::Inspected, known_end.as_ref())?);
         let frames_min = known_end.as_ref().map_or(0, |end| end.frames).max(volumes.frames_min());
-        let reader = Reader::inspect(volumes, log_id, frames_min)?;
-        Ok(Self { reader, known_end })
+        let reader = Reader::inspect(volumes.clone(), log_id, frames_min)?;
+        Ok(Self { reader, volumes, known_end })
     }
 
     /// Its frames, those that are missing among them: each of these is a fault when it is read.
     pub fn reader(&self) -> &Reader {
         &self.reader
+    }
+
+    /// Holds what was noted of a volume, where one ends there, to the head that every frame was followed to.
+    pub fn check_note(&self, head: &Head) -> Result<(), Fault> {
+        self.volumes.check_note(head, &self.reader)
     }
 
     /// Takes the head that every frame was followed to; a fault where something else was noted of the log's end.
@@ -41,7 +48,7 @@ impl Inspection {
             Some(end) if end.frames == head.frames && end.hash != head.hash => {
                 Err(Fault::new(end.frames, Some(head.next_seq.saturating_sub(1)), Problem::End))
             }
-            _ => Ok(()),
+            _ => self.volumes.check_notes_read(),
         }
     }
 }

@@ -32,6 +32,7 @@ mod memory;
 mod pack;
 mod pages;
 mod reader;
+mod space;
 mod store;
 mod volumes;
 

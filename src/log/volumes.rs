@@ -26,7 +26,7 @@ use uuid::Uuid;
 use super::directory::Directory;
 use super::end::{self, End};
 use super::entry::Hash;
-use super::error::{Fault, LogError};
+use super::error::{Fault, LogError, Problem};
 use super::reader::{Head, Reader, Values};
 use super::store::{Store, sync_path};
 pub(super) use next::Next;
@@ -134,6 +134,30 @@ impl Volumes {
     /// Where the volume of that number is.
     pub fn folder_of(&self, volume: u64) -> PathBuf {
         row::folder(&self.log, volume)
+    }
+
+    /// Holds the note of a sealed volume that ends there to what was read up to its end.
+    pub fn check_note(&self, head: &Head, reader: &Reader) -> Result<(), Fault> {
+        let row = self.row();
+        let Ok(at) = row.sealed.binary_search_by_key(&head.frames, |sealed| sealed.end.frames) else { return Ok(()) };
+        let sealed = row.sealed[at].clone();
+        drop(row);
+        let first_at = reader.header(sealed.first_frame)?.map(|first| first.first_at);
+        match sealed.end == *head && first_at == Some(sealed.first_at) {
+            true => Ok(()),
+            false => Err(Fault {
+                place: Some(format!("log/{}.json", sealed.volume)),
+                ..Fault::new(head.frames, Some(head.next_seq - 1), Problem::Note)
+            }),
+        }
+    }
+
+    /// The first note that does not read, where that was no hindrance.
+    pub fn check_notes_read(&self) -> Result<(), Fault> {
+        match &self.row().unread_note {
+            Some(error) => Err(Fault::new(0, None, Problem::Storage(error.to_string()))),
+            None => Ok(()),
+        }
     }
 
     /// The sealed volumes.

@@ -49,6 +49,8 @@ impl Examination {
     /// Walks through the log: each frame that follows the one before is handed on.
     pub fn walk(&mut self, mut take: impl FnMut(Frame) -> Result<(), Halt>) -> Result<(), Halt> {
         let reader = self.log.reader();
+        // A wrong note keeps nobody from what is in the volumes.
+        let mut notes = Ok(());
         let progress = Progress::new(Some(reader.head().frames), "frame");
         for frame in reader.frames(1) {
             let next_seq = self.head.next_seq;
@@ -58,10 +60,11 @@ impl Examination {
                 Halt::Fault(reader.placed(fault).to_string())
             })?;
             take(frame)?;
+            notes = notes.and_then(|()| self.log.check_note(&self.head));
             progress.reached(self.head.frames);
         }
         progress.finish();
-        self.log.conclude(&self.head).map_err(|fault| Halt::Fault(fault.to_string()))
+        self.log.conclude(&self.head).and(notes).map_err(|fault| Halt::Fault(fault.to_string()))
     }
 
     /// The cache beside the log, and the frame that it has come to; why there is none that would be believed. Once the

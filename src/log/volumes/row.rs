@@ -31,6 +31,8 @@ pub enum Opening {
 pub struct Row {
     pub sealed: Vec<Sealed>,
     pub last: Last,
+    /// In an inspection, the first note that does not read: its volume was looked into instead.
+    pub unread_note: Option<LogError>,
 }
 
 /// The volume that is written to. In an inspection, the first that does not read, with what is wrong.
@@ -42,7 +44,11 @@ pub struct Last {
 
 /// Reads the row. `noted` is the end of the log that was noted last.
 pub fn read(log: &Path, log_id: Uuid, opening: Opening, noted: Option<&End>) -> Result<Row, LogError> {
-    let mut row = Row { sealed: Vec::new(), last: Last { number: 1, first_frame: 1, store: Err(String::new()) } };
+    let mut row = Row {
+        sealed: Vec::new(),
+        last: Last { number: 1, first_frame: 1, store: Err(String::new()) },
+        unread_note: None,
+    };
     let filled = last_number(log, opening, noted).and_then(|last| fill(log, log_id, opening, last, &mut row));
     match filled {
         Ok(()) => Ok(row),
@@ -83,8 +89,14 @@ pub fn bytes(reader: &Reader, first: u64, last: u64) -> Result<u64, Fault> {
 
 fn fill(log: &Path, log_id: Uuid, opening: Opening, last: u64, row: &mut Row) -> Result<(), LogError> {
     for number in 1..last {
-        let sealed = sealed(log, log_id, opening, number, row)?;
-        follows(log, row, &sealed)?;
+        let noted = sealed(log, log_id, opening, number, row);
+        let sealed = match noted.and_then(|sealed| follows(log, row, &sealed).map(|()| sealed)) {
+            Err(error @ LogError::Note(..)) if opening == Opening::Inspected => {
+                row.unread_note.get_or_insert(error);
+                look_into(log, log_id, number, row)?
+            }
+            sealed => sealed?,
+        };
         row.sealed.push(sealed);
     }
     let path = folder(log, last);

@@ -403,6 +403,38 @@ fn a_volume_in_the_place_of_another_is_refused() {
     assert!(refusal(place.path()).to_string().contains("2.json cannot be read (it is of volume 3"));
 }
 
+#[test]
+fn whoever_looks_holds_notes_to_their_volumes_and_reads_on() {
+    let place = row(GROUPS);
+    let note = place.path().join("log/3.json");
+    let text = fs::read_to_string(&note).unwrap();
+    let sealed = open(place.path()).volumes().sealed();
+    let examined = || {
+        let inspection = Inspection::open(Arc::new(Directory::open(place.path()).unwrap())).unwrap();
+        let mut head = Head::empty(inspection.reader().log_id());
+        let mut notes = Ok(());
+        for frame in inspection.reader().frames(1) {
+            head.follow(&frame.unwrap()).unwrap();
+            notes = notes.and(inspection.check_note(&head));
+        }
+        assert_eq!(head.frames, GROUPS, "all of it is read");
+        inspection.conclude(&head).and(notes)
+    };
+    assert_eq!(examined(), Ok(()));
+    for change in [|sealed: &mut Sealed| sealed.end.hash[0] ^= 1, |sealed: &mut Sealed| sealed.first_at += 1] {
+        let mut other = sealed[2].clone();
+        change(&mut other);
+        other.write(&place.path().join("log"), log_id(place.path())).unwrap();
+        let fault = examined().unwrap_err();
+        assert_eq!((fault.frame, fault.problem, fault.place.as_deref()), (3, Problem::Note, Some("log/3.json")));
+    }
+    for changed in [text.replace("seqs", "seas"), text.replace("\"last\": 3", "\"last\": 4")] {
+        assert_ne!(changed, text);
+        fs::write(&note, changed).unwrap();
+        assert!(examined().unwrap_err().to_string().contains("log/3.json cannot be read"));
+    }
+}
+
 /// What is written would go on where the copy ends, under numbers that were given before.
 #[test]
 fn a_copy_of_an_old_volume_in_the_place_of_the_last_is_refused() {
