@@ -4,11 +4,12 @@
 
 The program takes the commands of `switchboard bench` through the service in one thread, under valgrind; a stage is one
 of its functions with all that it calls. More than 5 % above the table fails: either the change is worth it, and the
-table is written anew with a word in the commit why, or it is not. Instructions hardly depend on the machine and not at
-all on what else it does. They do depend on the compiler: with another version than the table's nothing is judged.
+table is written anew with a word in the commit why, or it is not. Instructions do not depend on what else a machine does.
+They do depend on compilers, libraries and the kind of processor: with others than the table's nothing is judged.
 Valgrind knows no instructions for SHA-256, so hashing counts as portable code: half of all, and in truth a fortieth.
 """
 import json
+import platform
 import re
 import shutil
 import subprocess
@@ -40,10 +41,14 @@ def main(program, write):
     if not shutil.which("valgrind"):
         print("left out: valgrind is not installed")
         return
+    ran = subprocess.run(["valgrind", "--tool=none", "true"], capture_output=True, text=True)
+    if ran.returncode:
+        print(f"left out: valgrind does not run here: {ran.stderr.strip().splitlines()[-1:]}")
+        return
     kept_by, kept = read(TABLE.read_text()) if TABLE.exists() else (None, {})
     if kept_by != compiler() and not write:
-        print(f"left out: {TABLE.name} is of {kept_by}, and this is {compiler()}: counts differ between compilers."
-              " Run it with that one, or write the table anew with --write before a change and compare after it")
+        print(f"left out: {TABLE.name} is of {kept_by}, and this is {compiler()}: counts differ."
+              " Run it with those, or write the table anew with --write before a change and compare after it")
         return
     measured = measure(program)
     if write:
@@ -68,7 +73,6 @@ def compare(measured, kept):
 
 
 def measure(program):
-    counts = {stage: (0, 0) for stage in STAGES}
     with tempfile.TemporaryDirectory() as scratch:
         calls, blocks = f"{scratch}/calls", f"{scratch}/blocks"
         valgrind(["--tool=callgrind", f"--callgrind-out-file={calls}"], program)
@@ -125,7 +129,13 @@ def valgrind(tool, program):
 
 
 def compiler():
-    return subprocess.run(["rustc", "--version"], capture_output=True, text=True, check=True).stdout.split(" (")[0].strip()
+    """Whatever the counts depend on."""
+    def first_line(*command):
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0].split(" (")[0].strip()
+    cpu = Path("/proc/cpuinfo").read_text()
+    wide = next((flag for flag in ("avx512f", "avx2") if f" {flag}" in cpu), "neither avx2 nor avx512f")
+    return ", ".join((first_line("rustc", "--version"), first_line("valgrind", "--version"), f"gcc {first_line('cc', '-dumpversion')}",
+                      " ".join(platform.libc_ver()), platform.machine(), wide))
 
 
 def table(measured):
@@ -138,7 +148,7 @@ def table(measured):
 def read(text):
     first, _, *rows = text.splitlines()
     rows = (row.rsplit(maxsplit=2) for row in rows)
-    return re.search(r"by (rustc \S+)\. ", first)[1], {stage: (float(a), float(b)) for stage, a, b in rows}
+    return re.search(r"by (.+)\. Written", first)[1], {stage: (float(a), float(b)) for stage, a, b in rows}
 
 
 main(sys.argv[1], "--write" in sys.argv)

@@ -81,7 +81,7 @@ impl DiskLog {
             end::check(&directory, &known, &reader)?;
         }
         end::note(&directory, &reader.head(), volumes.last_number())?;
-        let reached = Reached::open(&directory, &reader)?;
+        let reached = Reached::open(&directory, &reader.head())?;
         let full = volume_bytes + VOLUME_BYTES_MORE * (volumes.last_number() - 1);
         let filled = Filled { bytes: volumes.filled(&reader)?, full, not_before: 0 };
         Ok(Self {
@@ -148,6 +148,7 @@ impl DiskLog {
         let turned = self.volumes.turn(&self.directory, sealed, store.clone());
         let put_away = turned.map_err(|error| LogError::Write(error.to_string()))?;
         self.store = store;
+        self.reached.begin(&self.reader.head());
         let is_room = matches!(self.space.room(), Room::Enough);
         self.tidying.begin(&self.volumes, put_away, number, is_room);
         self.filled = Filled { bytes: 0, full: self.filled.full + VOLUME_BYTES_MORE, not_before: 0 };

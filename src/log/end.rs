@@ -5,7 +5,8 @@
 //! not reach it is refused.
 //!
 //! The second is written after each group and never synced: that costs next to nothing. A kill leaves it as it is. A power
-//! cut may leave an older one, or one that does not read and does not count; never one that is ahead of the log.
+//! cut may leave an older one, or one that does not read and does not count. So it says which `log.json` it was written
+//! under and counts with that one only: whoever deletes or changes the first has done so with both.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -20,7 +21,7 @@ use super::entry::Hash;
 use super::error::LogError;
 use super::reader::{Head, Reader};
 
-/// Counts only where `log.json` is there too.
+/// Counts only beside the `log.json` under which it was written.
 pub(super) const REACHED: &str = "log.reached";
 
 /// The end of the log as it was noted.
@@ -68,7 +69,7 @@ pub(super) fn known(directory: &Directory) -> Result<Option<End>, LogError> {
     let end: Note = serde_json::from_slice(&bytes).map_err(|e| unreadable(&e.to_string()))?;
     let hash = unhex(end.hash.as_bytes()).ok_or_else(|| unreadable("hash: expected 64 hex digits"))?;
     let end = End { frames: end.frames, hash, volume: end.volume };
-    Ok(Some(match Reached::read(directory) {
+    Ok(Some(match Reached::read(directory, (end.frames, end.hash)) {
         Some((frames, hash)) if frames > end.frames => End { frames, hash, ..end },
         _ => end,
     }))
@@ -83,38 +84,80 @@ fn first() -> u64 {
     1
 }
 
+/// A frame, and the hash of the last entry there.
+type Place = (u64, Hash);
+
 /// `log.reached`: a line of so many bytes, always written over the one before.
-pub(super) struct Reached(File);
+pub(super) struct Reached {
+    file: File,
+    /// What `log.json` says.
+    since: Place,
+}
 
 impl Reached {
-    /// Notes from now on how far the log of that directory reaches.
-    pub fn open(directory: &Directory, log: &Reader) -> Result<Self, LogError> {
+    /// Notes from now on how far the log of that directory reaches; `log.json` says where it is now.
+    pub fn open(directory: &Directory, head: &Head) -> Result<Self, LogError> {
         let path = directory.path().join(REACHED);
         let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
-        let reached = Self(file.map_err(|e| LogError::io("open", &path, e))?);
-        reached.note(&log.head());
+        let file = file.map_err(|e| LogError::io("open", &path, e))?;
+        let mut reached = Self { file, since: (0, Hash::default()) };
+        reached.begin(head);
         Ok(reached)
+    }
+
+    /// Goes on under another `log.json`, which says where the log is now.
+    pub fn begin(&mut self, head: &Head) {
+        self.since = (head.frames, head.hash);
+        self.note(head);
     }
 
     /// Notes how far the log reaches. A note that fails leaves the one before, which is as true.
     pub fn note(&self, head: &Head) {
-        let _ = self.0.write_all_at(Self::line(head.frames, &head.hash).as_bytes(), 0);
+        let _ = self.file.write_all_at(line(self.since, (head.frames, head.hash)).as_bytes(), 0);
     }
 
-    /// What was noted, where it reads.
-    fn read(directory: &Directory) -> Option<(u64, Hash)> {
-        let line = fs::read_to_string(directory.path().join(REACHED)).ok()?;
-        let (frames, hash) = line.split_once(' ').and_then(|(frames, rest)| Some((frames, rest.split_once(' ')?.0)))?;
-        let (frames, hash) = (frames.parse().ok()?, unhex(hash.as_bytes())?);
-        (line == Self::line(frames, &hash)).then_some((frames, hash))
+    /// What was noted, where it reads and was noted under that `log.json`.
+    fn read(directory: &Directory, since: Place) -> Option<Place> {
+        let text = fs::read_to_string(directory.path().join(REACHED)).ok()?;
+        let mut words = text.split(' ').skip(2);
+        let reached = (words.next()?.parse().ok()?, unhex(words.next()?.as_bytes())?);
+        (text == line(since, reached)).then_some(reached)
     }
+}
 
-    fn line(frames: u64, hash: &Hash) -> String {
-        let text = format!("{frames:020} {}", hex(hash));
-        format!("{text} {}\n", hex(&crc32fast::hash(text.as_bytes()).to_be_bytes()))
-    }
+fn line(since: Place, reached: Place) -> String {
+    let place = |(frames, hash): Place| format!("{frames:020} {}", hex(&hash));
+    let text = format!("{} {}", place(since), place(reached));
+    format!("{text} {}\n", hex(&crc32fast::hash(text.as_bytes()).to_be_bytes()))
 }
 
 fn file(directory: &Directory) -> PathBuf {
     directory.path().join("log.json")
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn how_far_the_log_reached_counts_only_beside_the_end_under_which_it_was_noted() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = Directory::open_or_create(place.path()).unwrap();
+        let head = |frames| Head { frames, ..Head::empty(Uuid::nil()) };
+        let known = || known(&directory).unwrap().map(|end| end.frames);
+        note(&directory, &head(3), 1).unwrap();
+        let mut reached = Reached::open(&directory, &head(3)).unwrap();
+        reached.note(&head(9));
+        assert_eq!(known(), Some(9));
+        // Somebody goes on with a shorter log, and the power fails before the other file is on the disk.
+        note(&directory, &head(5), 1).unwrap();
+        assert_eq!(known(), Some(5));
+        reached.begin(&head(5));
+        reached.note(&head(6));
+        assert_eq!(known(), Some(6));
+        fs::remove_file(file(&directory)).unwrap();
+        assert_eq!(known(), None, "it is accepted as it is");
+    }
 }
