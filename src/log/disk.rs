@@ -34,6 +34,8 @@ struct Filled {
     bytes: u64,
     /// The next one begins at so many.
     full: u64,
+    /// By so much the one after is larger.
+    more: u64,
     /// No attempt to begin it before so many.
     not_before: u64,
 }
@@ -63,11 +65,16 @@ impl DiskLog {
     /// Opens the log of a data directory, or makes it where the directory is new.
     /// Everything that it finds is on stable storage when this returns.
     pub fn open(directory: Arc<Directory>) -> Result<Self, LogError> {
-        Self::open_with(directory, VOLUME_BYTES)
+        Self::open_growing(directory, VOLUME_BYTES, VOLUME_BYTES_MORE)
     }
 
     /// The same with volumes of about so many bytes.
+    #[cfg(test)]
     pub(super) fn open_with(directory: Arc<Directory>, volume_bytes: u64) -> Result<Self, LogError> {
+        Self::open_growing(directory, volume_bytes, 0)
+    }
+
+    fn open_growing(directory: Arc<Directory>, volume_bytes: u64, more: u64) -> Result<Self, LogError> {
         let space = Space::open(directory.clone())?;
         directory.raise_format()?;
         let known_end = end::known(&directory)?;
@@ -82,8 +89,8 @@ impl DiskLog {
         }
         end::note(&directory, &reader.head(), volumes.last_number())?;
         let reached = Reached::open(&directory, &reader.head())?;
-        let full = volume_bytes + VOLUME_BYTES_MORE * (volumes.last_number() - 1);
-        let filled = Filled { bytes: volumes.filled(&reader)?, full, not_before: 0 };
+        let full = volume_bytes + more * (volumes.last_number() - 1);
+        let filled = Filled { bytes: volumes.filled(&reader), full, more, not_before: 0 };
         Ok(Self {
             volumes,
             store,
@@ -151,7 +158,7 @@ impl DiskLog {
         self.reached.begin(&self.reader.head());
         let is_room = matches!(self.space.room(), Room::Enough);
         self.tidying.begin(&self.volumes, put_away, number, is_room);
-        self.filled = Filled { bytes: 0, full: self.filled.full + VOLUME_BYTES_MORE, not_before: 0 };
+        self.filled = Filled { bytes: 0, full: self.filled.full + self.filled.more, not_before: 0, ..self.filled };
         self.stopped = false;
         Ok(())
     }

@@ -228,7 +228,8 @@ impl Reader {
     /// be so where it is so of a frame in it.
     fn first_frame(&self, is_so: impl Fn(&Header) -> bool, is_so_of_end: impl Fn(&Head) -> bool) -> Result<u64, Fault> {
         let (first, last) = self.values.span(&is_so_of_end);
-        let (mut low, mut high) = (first, last.min(self.head().frames) + 1);
+        let head = self.head().frames;
+        let (mut low, mut high) = (first.min(head + 1), last.min(head) + 1);
         while low < high {
             let middle = low + (high - low) / 2;
             match is_so(&self.stored_header(middle)?) {

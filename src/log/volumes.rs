@@ -36,6 +36,9 @@ pub(super) use row::{Opening, is_there};
 use shelf::{Shelf, Volume};
 pub(super) use tidying::Tidying;
 
+#[cfg(all(feature = "small-volumes", not(debug_assertions)))]
+compile_error!("small-volumes is for tests: a service with it makes thousands of volumes, build without it");
+
 /// A volume is full when its frames have so many bytes, twice that on the disk. After a kill sled opens one in 0.2 seconds
 /// and in 0.05 otherwise, and keeps some 15 MB to find its pages; volumes twice as large took 1.0 and 0.13 seconds. An
 /// empty one takes 9 MiB on the disk, and each one ever sealed a note to be read at a start: so not much smaller either.
@@ -89,7 +92,7 @@ impl Volumes {
     }
 
     /// About how many bytes the frames of the last volume have.
-    pub fn filled(&self, reader: &Reader) -> Result<u64, Fault> {
+    pub fn filled(&self, reader: &Reader) -> u64 {
         let first = self.row().last.first_frame;
         row::bytes(reader, first, reader.head().frames)
     }

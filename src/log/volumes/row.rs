@@ -76,15 +76,18 @@ pub fn is_there(log: &Path) -> bool {
     numbers(log).is_ok_and(|numbers| !numbers.is_empty())
 }
 
-/// About how many bytes some frames have.
-pub fn bytes(reader: &Reader, first: u64, last: u64) -> Result<u64, Fault> {
+/// About how many bytes some frames have. One that is damaged is not counted: this looks at some, and must not refuse a
+/// start for what it happens to look at.
+pub fn bytes(reader: &Reader, first: u64, last: u64) -> u64 {
     let frames = (last + 1).saturating_sub(first);
     let (mut sum, mut looked_at) = (0, 0);
     for frame in (first..=last).step_by(frames.div_ceil(FRAMES_LOOKED_AT).max(1) as usize) {
-        sum += reader.header(frame)?.map_or(0, |header| header.frame_bytes() as u64);
-        looked_at += 1;
+        if let Ok(Some(header)) = reader.header(frame) {
+            sum += header.frame_bytes() as u64;
+            looked_at += 1;
+        }
     }
-    Ok(sum * frames / looked_at.max(1))
+    sum * frames / looked_at.max(1)
 }
 
 fn fill(log: &Path, log_id: Uuid, opening: Opening, last: u64, row: &mut Row) -> Result<(), LogError> {
@@ -181,7 +184,7 @@ fn look_into(log: &Path, log_id: Uuid, number: u64, row: &Row) -> Result<Sealed,
         None => return Err(LogError::Corrupt(path, format!("it does not hold frame {first}, and others follow it"))),
     };
     let (first_seq, first_at) = (header.first_seq, header.first_at);
-    let bytes = bytes(&reader, first, end.frames)?;
+    let bytes = bytes(&reader, first, end.frames);
     Ok(Sealed { volume: number, first_frame: first, first_seq, first_at, end, bytes })
 }
 

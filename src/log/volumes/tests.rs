@@ -130,8 +130,10 @@ fn a_volume_that_nobody_reads_any_more_is_closed() {
         (1..=4).for_each(|number| assert!(reader.header(number).unwrap().is_some()));
     }
     assert_eq!(log.volumes().shelf.open(), 4, "several readers keep theirs");
-    (0..4).for_each(|_| append(&mut log));
-    log.settle();
+    for _ in 0..4 {
+        append(&mut log);
+        log.settle();
+    }
     assert_eq!(log.volumes().shelf.open(), 1, "those that were filled later are not kept");
 }
 
@@ -161,9 +163,8 @@ fn a_volume_is_read_while_it_is_sealed() {
 fn whoever_wants_a_volume_waits_for_who_closes_it() {
     let place = row(3);
     let log = open(place.path());
-    let folder = log.volumes().folder_of(1);
     // It is nobody's any more, and open until it is dropped.
-    let hands = log.volumes().shelf.get(1, &folder).unwrap();
+    let hands = log.volumes().shelf.get(1, &log.volumes().folder_of(1)).unwrap();
     drop(log.volumes().shelf.take_all());
     let closing = Arc::into_inner(hands).unwrap();
     let reader = log.reader();

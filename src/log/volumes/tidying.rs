@@ -40,3 +40,30 @@ impl Drop for Tidying {
         self.join();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::log::conformance::group;
+    use crate::log::{Directory, DiskLog, Log};
+
+    /// So that what is sealed is read on a full disk.
+    #[test]
+    fn a_sealed_volume_does_not_grow_when_it_is_opened() {
+        let place = tempfile::tempdir().unwrap();
+        let open = || DiskLog::open_with(Directory::open_or_create(place.path()).unwrap().into(), 1).unwrap();
+        let mut log = open();
+        for _ in 0..4 {
+            let head = log.reader().head();
+            log.append(&group(&head, &[1; 5], head.last_at + 100), 0).unwrap();
+        }
+        log.settle();
+        drop(log);
+        let bytes = |volume| std::fs::metadata(place.path().join(format!("log/{volume}/db"))).unwrap().len();
+        let before: Vec<_> = (1..=3).map(bytes).collect();
+        for _ in 0..2 {
+            let reader = open().reader();
+            assert_eq!(reader.frames(1).filter(Result::is_ok).count(), 4);
+        }
+        assert_eq!((1..=3).map(bytes).collect::<Vec<_>>(), before);
+    }
+}
