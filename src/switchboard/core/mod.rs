@@ -4,6 +4,7 @@
 //! answers too, leaves with the group that was open when it came about, so that nothing is shown
 //! which is not on stable storage.
 
+mod ahead;
 mod commands;
 mod limits;
 mod pages;
@@ -15,6 +16,8 @@ mod timing;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
+
+use ahead::UnderWay;
 
 use super::admission::{Admission, Place};
 use super::answer::{self, Facts, View};
@@ -29,9 +32,6 @@ use crate::domain::conversation::Status;
 use crate::domain::decide::check_caller;
 use crate::domain::{By, Config, Conversation, ConversationId, Name, Refusal, Role, Text, Time};
 use crate::log::{Cache, Part};
-
-/// A write that takes longer waits for something else than the disk's usual way, such as for room.
-const WRITE_MS_MAX: u64 = 32;
 
 pub use limits::Limits;
 pub use put::Kept;
@@ -113,9 +113,7 @@ pub struct Core {
     parked: Vec<Parked>,
     group: Group,
     /// Groups on their way to stable storage, and how many effects each has.
-    under_way: VecDeque<(u64, usize)>,
-    /// How long the last two took to get there.
-    writes_took_ms: [u64; 2],
+    under_way: UnderWay,
     /// The last group known to be there.
     written: u64,
     durable_frame: u64,
@@ -166,8 +164,7 @@ impl Core {
             pages_out: 0,
             parked: Vec::new(),
             group: Group::new(1),
-            under_way: VecDeque::new(),
-            writes_took_ms: [0; 2],
+            under_way: UnderWay::default(),
             written: 0,
             durable_frame: restored.durable_frame,
             next_seq: restored.next_seq,
@@ -225,11 +222,7 @@ impl Core {
     /// Takes in that a group is on stable storage.
     pub fn written(&mut self, written: Written) {
         self.written = written.number;
-        self.under_way.retain(|(number, _)| *number > written.number);
-        // A group of questions alone is not written at all.
-        if !written.frames.is_empty() {
-            self.writes_took_ms = [self.writes_took_ms[1], written.took_ms];
-        }
+        self.under_way.arrived(&written);
         for (owner, frame) in written.frames {
             self.durable_frame = self.durable_frame.max(frame);
             match owner {
@@ -296,14 +289,14 @@ impl Core {
         if self.group.is_empty() {
             return None;
         }
-        self.under_way.push_back((self.group.number, self.group.effects.len()));
+        self.under_way.left(&self.group);
         let next = Group::new(self.group.number + 1);
         Some(std::mem::replace(&mut self.group, next))
     }
 
     /// Puts a group back that could not be written yet: nothing was decided since.
     pub fn put_back(&mut self, group: Group) {
-        self.under_way.pop_back();
+        self.under_way.came_back();
         self.group = group;
     }
 
@@ -354,21 +347,6 @@ impl Core {
             && self.group.bytes < self.limits.group_bytes_max
             && self.group.effects.len() < self.effects_ahead_max(decisions)
             && !self.saving.is_waiting(self.limits.save_patience_steps)
-    }
-
-    /// Effects in the group beyond which it is decided too far ahead of what is written, where it has room for so many
-    /// decisions: whoever asks little finds before it all that was decided of who asks much.
-    fn effects_ahead_max(&self, decisions: usize) -> usize {
-        if !self.queue.serves_the_small() {
-            return usize::MAX;
-        }
-        let under_way: usize = self.under_way.iter().map(|(_, effects)| effects).sum();
-        // On a slow disk everybody waits for the write: more may be decided meanwhile, but less than makes it longer by as
-        // much. One write that took long is chance.
-        let took_ms = self.writes_took_ms.into_iter().min().unwrap_or(0).clamp(1, WRITE_MS_MAX);
-        let ahead_max = self.limits.ahead_effects_max * (1 + took_ms as usize) / 2;
-        let left = ahead_max.saturating_sub(under_way);
-        (left * decisions).div_ceil(self.limits.group_decisions_max)
     }
 
     fn serve(&mut self, request: Request, now: Time) {
