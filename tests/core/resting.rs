@@ -112,6 +112,30 @@ fn a_long_conversation_stays_awake() {
 }
 
 #[test]
+fn long_conversations_do_not_keep_others_from_their_rest() {
+    let mut site = Site::of_parts(&usual(), PartSizes { page_items: 4, mark_entries: 256 });
+    let long: Vec<String> = (0..40).map(|n| format!("long{n}")).collect();
+    long.iter().for_each(|id| drop(site.send(start(id))));
+    for owner in ["agents", "bot", "agents", "bot"] {
+        site.run();
+        long.iter().for_each(|id| drop(site.send(overrule_pass(id, owner))));
+    }
+    site.keep_everything().run();
+    let few = Limits { awake_max: 0, awake_looks_max: 1, parts: site.sizes, ..Limits::default() };
+    site.core = site.core.with_limits(few);
+    site.ask(start("short"));
+    for _ in 0..5 {
+        site.step();
+    }
+    assert!(rests(&site, "short") && long.iter().all(|id| !rests(&site, id)));
+    long.iter().for_each(|id| drop(site.send(overrule_end(id))));
+    site.keep_everything().run();
+    assert_eq!(site.core.conversations().count(), 1, "closed ones leave, however long");
+    site.ask(start("long1"));
+    check_log_is_served(&site);
+}
+
+#[test]
 fn a_timer_falls_due_for_what_rests() {
     let mut site = rested();
     assert!(site.core.next_look().is_some_and(|at| at > site.now));

@@ -33,7 +33,8 @@ pub struct Limits {
     pub save_every_ms: u64,
     /// Conversations encoded in one step.
     pub save_conversations_max: usize,
-    /// Conversations awake, each of one or two kilobytes: beyond that those rest that nobody asks for.
+    /// Conversations awake, each of one or two kilobytes: beyond that those rest that nobody asks for. Long ones, which
+    /// never rest, do not count.
     pub awake_max: usize,
     /// Conversations looked at in one step, to see whether they may rest: more than come awake in one.
     pub awake_looks_max: usize,

@@ -95,6 +95,7 @@ pub struct Core {
     /// The conversations that are awake. Each stands in a box, or a table that was large once would stay so.
     slots: HashMap<ConversationId, Box<Slot>>,
     /// Those in the order in which they are looked at, to see whether they may rest; more than once, some may be gone.
+    /// A long one is not among them once it was looked at: it stays awake until it is closed and leaves.
     awake: VecDeque<ConversationId>,
     /// All in memory in the order of their ids, for pages and rounds: those at rest, and the place of those awake.
     known: BTreeMap<ConversationId, Option<Rest>>,

@@ -108,6 +108,10 @@ impl Core {
             }
             let Some(id) = self.awake.pop_front() else { break };
             let Some(slot) = self.slots.get_mut(&id) else { continue };
+            // It never rests: to look at it again and again would leave no look for those that may.
+            if slot.has_parts() {
+                continue;
+            }
             let is_asked_for = std::mem::take(&mut slot.is_touched);
             if is_asked_for || slot.in_group > self.written || !slot.is_its_head() {
                 self.awake.push_back(id);
