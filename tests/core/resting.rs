@@ -148,6 +148,42 @@ fn a_timer_falls_due_for_what_rests() {
 }
 
 #[test]
+fn a_look_that_comes_early_is_put_off_and_awakes_nothing() {
+    let mut site = rested();
+    site.later(20 * SECOND).ask(message("held"));
+    let due = site.now.plus_ms(10 * MINUTE);
+    site.keep_everything().run();
+    site.ask(overrule_end("offered"));
+    site.ask(overrule_end("ending"));
+    // From here on whatever awakes stays awake.
+    site.core = site.core.with_limits(Limits::default());
+    let early = site.core.next_look().expect("a look");
+    assert!(early < due, "the message was not noted, and the look not put off yet");
+    site.now = early;
+    site.run();
+    assert!(rests(&site, "held"));
+    assert_eq!(site.core.next_look(), Some(due));
+    site.now = due;
+    site.run();
+    assert_eq!(site.state("held")["status"], "closed");
+}
+
+#[test]
+fn what_an_outage_puts_off_goes_on_resting() {
+    let mut site = rested().restart(Cached::AsItIs);
+    site.core = site.core.with_limits(Limits::default());
+    site.later(HOUR).run();
+    site.core.ready(true, site.now);
+    site.run();
+    let ids = ["held", "offered", "ending"];
+    assert!(ids.iter().all(|id| rests(&site, id)), "they have a minute of grace");
+    site.later(MINUTE).run();
+    for id in ids {
+        assert_eq!(site.state(id)["status"], "closed", "{id}");
+    }
+}
+
+#[test]
 fn activity_that_was_never_noted_is_known_after_a_rest() {
     let mut site = rested();
     site.ask(message("held").message_id("m1"));

@@ -21,7 +21,7 @@ impl Core {
                 return;
             }
             let Some((_, id)) = self.timers.pop_first() else { return };
-            if !self.is_awake(&id) {
+            if self.is_put_off_at_rest(&id, now) || !self.is_awake(&id) {
                 continue;
             }
             if let Some(slot) = self.slots.get_mut(&id) {
@@ -30,6 +30,22 @@ impl Core {
             self.settle(&id, now);
             self.schedule(&id, now);
         }
+    }
+
+    /// Whether the look at a conversation at rest came early, and is put off without awaking it: after an outage all
+    /// looks come early.
+    fn is_put_off_at_rest(&mut self, id: &ConversationId, now: Time) -> bool {
+        let Some(Some(rest)) = self.known.get_mut(id) else { return false };
+        rest.look_at(None);
+        let (ready_since, config) = (self.ready_since.unwrap_or(Time(0)), &self.config.config);
+        let Ok((c, activity)) = rest.conversation(id) else { return false };
+        let due = next_due(&c, activity, config, ready_since).map(|(at, _)| at);
+        if is_orphaned(&c, config) || due.is_some_and(|at| at <= now) {
+            return false;
+        }
+        rest.look_at(due);
+        self.timers.extend(due.map(|at| (at, id.clone())));
+        true
     }
 
     /// Whether nothing falls due, however late it is.
