@@ -73,13 +73,13 @@ pub struct Conversation {
     pub owner_accepted: bool,
     /// Who held control before nobody did.
     pub last_owner: Option<Name>,
+    /// The last activity noted in the log or carried by an event.
+    pub last_activity_at: Time,
     pub offer: Option<Box<Offer>>,
     pub version: u64,
     pub epoch: u64,
     pub seq: u64,
     pub started_at: Time,
-    /// The last activity noted in the log or carried by an event.
-    pub last_activity_at: Time,
     pub last_message_id: Option<Text>,
     pub end_requested: Option<Box<EndRequest>>,
     pub closed: Option<Box<Close>>,

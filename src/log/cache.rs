@@ -22,7 +22,7 @@ use medium::{Medium, Shelves};
 pub use memory::SimulatedCache;
 
 /// The format of what the layer above keeps here is part of this number: a change of either wipes old caches.
-const FORMAT: u64 = 3;
+const FORMAT: u64 = 4;
 
 /// Where the state of a conversation is kept: what is open is read at a start, what is closed when asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use super::command_ids::{Closed, Decided, IdsEnd};
 use super::paged::End;
 use super::slot::Slot;
 use crate::domain::conversation::Status;
-use crate::domain::{Conversation, ConversationId};
+use crate::domain::{Conversation, ConversationId, Time};
 
 /// What is kept of a conversation, besides the parts of it that are long and do not change.
 #[derive(Debug, Serialize, Deserialize)]
@@ -47,6 +47,8 @@ pub struct Glance<'a> {
     owner_seq: u64,
     owner_accepted: bool,
     last_owner: Option<&'a str>,
+    /// The last activity noted in the log or carried by an event.
+    pub last_activity_at: Time,
     /// Whether control is offered to somebody: of what may be there, the first byte says whether it is.
     pub is_offered: bool,
 }

@@ -243,6 +243,33 @@ fn lists_and_questions_about_the_past_show_what_rests() {
 }
 
 #[test]
+fn a_glance_leaves_out_nothing_that_is_asked_for() {
+    for seed in seeds(1, 400) {
+        let dice = &mut Dice::new(seed);
+        let slot = random_slot(dice);
+        let rest = Rest::of(&slot);
+        let holder = |dice: &mut Dice| name(dice.pick(&["bot", "agents", "survey"]));
+        let ask = ListAsk {
+            status: dice.pick(&[vec![], vec![Status::Ending], vec![Status::Open, Status::Closed]]),
+            owner: dice.one_in(4).then(|| dice.one_in(2).then(|| holder(dice))),
+            offered_to: dice.one_in(4).then(|| holder(dice)),
+            concerning: dice.one_in(4).then(|| holder(dice)),
+            user: dice.one_in(4).then(|| "m1".into()),
+            waiting_before: dice.one_in(4).then(|| time(dice)),
+            idle_before: dice.one_in(4).then(|| time(dice)),
+            ..everything(10)
+        };
+        let may_match = ask.may_match(&rest.glance().unwrap());
+        assert!(may_match || !ask.matches(&slot.c), "seed {seed}: {ask:?}");
+        let by_time = ListAsk { waiting_before: ask.waiting_before, idle_before: ask.idle_before, ..everything(10) };
+        let passed_over = !by_time.may_match(&rest.glance().unwrap());
+        let is_idle = ask.idle_before.is_none_or(|before| slot.c.last_activity_at < before);
+        let is_ending = ask.waiting_before.is_none() || slot.c.status == Status::Ending;
+        assert_eq!(passed_over, !(is_idle && is_ending), "seed {seed}: nothing else is read whole");
+    }
+}
+
+#[test]
 fn an_integration_that_is_removed_loses_what_rests() {
     let mut site = rested();
     let mut config = usual();
@@ -331,6 +358,7 @@ fn check_views(slot: &Slot) {
     let seen = glance(&head).unwrap();
     assert_eq!((seen.channel, seen.user, seen.status), (c.channel.as_str(), c.user.as_deref(), c.status));
     assert_eq!((seen.owner, seen.is_offered), (c.owner.as_ref().map(|name| name.as_str()), c.offer.is_some()));
+    assert_eq!(seen.last_activity_at, c.last_activity_at);
     let shown = shown(&c.id, &head).unwrap();
     assert_eq!(shown["conversation"], serde_json::to_value(c).unwrap());
     assert!((0..head.len().min(12)).all(|short| glance(&head[..short]).is_err()), "a piece is not taken for the whole");

@@ -173,6 +173,9 @@ impl ListAsk {
             && self.concerning.as_ref().is_none_or(|name| holds(name) || seen.is_offered)
             && self.channel.as_ref().is_none_or(|channel| seen.channel == channel.as_str())
             && self.user.as_ref().is_none_or(|user| seen.user == Some(user))
+            // Only what is ending is waited for.
+            && (self.waiting_before.is_none() || seen.status == Status::Ending)
+            && self.idle_before.is_none_or(|time| seen.last_activity_at < time)
     }
 
     /// Whether the conversation is asked for.
