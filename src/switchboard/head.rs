@@ -1,7 +1,8 @@
 //! A conversation as bytes, as few as may be: so the cache keeps it, and so it rests in memory.
 //!
-//! They do not say what they are, nor whose: the id stands beside them. A new order of fields in [`Conversation`] is
-//! therefore a new format of the cache.
+//! They do not say what they are, nor whose: the id stands beside them. Another order of fields in `Conversation`,
+//! `Offer`, `EndRequest`, `Close`, `By`, `Head`, `End`, `IdsEnd`, `Decided` or `Closed`, or of variants in `Status`,
+//! `Role`, `EndCause` or `Kind`, is therefore another format of the cache.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
