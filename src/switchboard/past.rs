@@ -9,7 +9,7 @@ use super::envelope::{event_id, write_event};
 use super::head;
 use super::marks::Mark;
 use super::paged::Ascending;
-use super::port::{Answer, Frames, ListJob, Moment, PastAsk, Read, ReadJob, Recorded, Span};
+use super::port::{Answer, Frames, ListAsk, ListJob, Moment, PastAsk, Read, ReadJob, Recorded, Span};
 use super::record::Entry;
 use crate::domain::words::CONFIG_ID;
 use crate::domain::{Config, Conversation, ConversationId, Refusal};
@@ -415,18 +415,24 @@ fn closed_page(job: &mut ListJob, archive: &Archive) -> Result<(), Refusal> {
             return Ok(());
         }
         let (id, head) = found.map_err(|error| unreadable(error.to_string()))?;
-        if job.ask.may_match(&head::glance(&head).map_err(unreadable)?) {
-            let id = ConversationId::parse(&id).map_err(|bad| unreadable(bad.to_string()))?;
-            let c = head::conversation(&id, &head).map_err(unreadable)?;
-            job.closed.extend(job.ask.matches(&c).then_some(c));
-        }
-        last = Some(Arc::from(id.as_str()));
+        let found = closed_if_asked(&job.ask, &id, &head).inspect_err(|_| cache.doubt()).map_err(unreadable)?;
+        job.closed.extend(found);
+        last = Some(Arc::from(id));
     }
     Ok(())
 }
 
+fn closed_if_asked(ask: &ListAsk, id: &str, head: &[u8]) -> Result<Option<Conversation>, String> {
+    if !ask.may_match(&head::glance(head)?) {
+        return Ok(None);
+    }
+    let id = ConversationId::parse(id).map_err(|bad| bad.to_string())?;
+    let c = head::conversation(&id, head)?;
+    Ok(ask.matches(&c).then_some(c))
+}
+
 /// A log that cannot be read is a failure; the caller hears that the outcome is not known.
 fn unreadable(text: String) -> Refusal {
-    tracing::error!(text, "the log could not be read");
+    tracing::error!(text, "the log or the cache could not be read");
     Refusal::LogFailed
 }

@@ -1,13 +1,18 @@
 //! The bytes of a head do not say what they are: a cache of older bytes, read as newer ones, would be served.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use switchboard::domain::conversation::{Close, EndRequest, Offer, Status};
 use switchboard::domain::event::{EndCause, Kind};
 use switchboard::domain::{By, Conversation, Role, Time};
+use switchboard::log::{Log, Place};
 use switchboard::switchboard::PartSizes;
+use switchboard::switchboard::head::{glance, read};
+use switchboard::switchboard::port::Ask;
 use switchboard::switchboard::slot::Slot;
 
 use super::say::*;
+use super::site::{Cached, Site};
+use super::usual;
 
 /// A conversation with something in every field, and what else stands in a cache beside it.
 const BYTES: &str = include_str!("heads.hex");
@@ -41,6 +46,53 @@ fn the_bytes_in_a_cache_are_those_of_its_format() {
     lines.push(format!("causes {}", hex(&postcard::to_allocvec(&causes).unwrap())));
     let expected: Vec<&str> = BYTES.lines().collect();
     assert_eq!(lines, expected, "these bytes changed: raise FORMAT in log/cache.rs, then take them into heads.hex");
+}
+
+#[test]
+fn a_head_that_does_not_read_is_told_of_and_the_next_start_builds_the_cache_again() {
+    let asked: [fn(&mut Site) -> Value; 4] = [
+        |site| site.question(anybody(), Ask::State { id: conversation("c1") }),
+        |site| site.list(everything(10)),
+        |site| site.ask(overrule_release("c1")),
+        // Nobody asks: the round after a start looks at what is open.
+        |site| {
+            site.run();
+            json!({"error": {"code": "log_failed"}})
+        },
+    ];
+    for (at, ask) in asked.into_iter().enumerate() {
+        for place in [Place::Open, Place::Closed] {
+            if (at, place) == (3, Place::Closed) {
+                continue;
+            }
+            let mut site = damaged(place);
+            assert!(site.through.is_some(), "a glance does not see it");
+            assert_eq!(ask(&mut site)["error"]["code"], "log_failed", "question {at}, {place:?}");
+            assert_eq!(site.state("c2")["owner"], "bot", "others are served");
+            let mut site = site.restart(Cached::AsItIs);
+            assert_eq!(site.through, None, "question {at}, {place:?}");
+            assert_eq!(site.state("c1")["user"], "u7");
+            assert_eq!(site.list(everything(10))["conversations"].as_array().unwrap().len(), 2);
+        }
+    }
+}
+
+/// Started with a cache in which the head of one conversation ends too soon, under a checksum that fits.
+fn damaged(place: Place) -> Site {
+    let mut site = Site::new(&usual());
+    site.ask(start("c1").user("u7"));
+    site.ask(start("c2"));
+    if place == Place::Closed {
+        site.ask(overrule_end("c1"));
+    }
+    site.keep_everything().run();
+    let (found, head) = site.cache.get("c1").unwrap().unwrap();
+    assert_eq!(found, place);
+    let short = (0..head.len()).map(|end| &head[..end]).find(|short| glance(short).is_ok()).expect("a glance");
+    assert!(read(&conversation("c1"), short).is_err());
+    let frames = site.head().frames;
+    site.cache.put([("c1", place, short)].into_iter(), frames, &site.log.reader()).unwrap();
+    site.restart(Cached::AsItIs)
 }
 
 fn full() -> Slot {

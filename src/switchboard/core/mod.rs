@@ -5,6 +5,7 @@
 //! which is not on stable storage.
 
 mod ahead;
+mod archive;
 mod commands;
 mod limits;
 mod pages;
@@ -31,33 +32,11 @@ use super::slot::Slot;
 use crate::domain::conversation::Status;
 use crate::domain::decide::check_caller;
 use crate::domain::{By, Config, Conversation, ConversationId, Name, Refusal, Role, Text, Time};
-use crate::log::{Cache, Part};
 
+pub use archive::Archive;
 pub use limits::Limits;
 pub use put::Kept;
 pub use save::{ConfigHead, Save, Saved};
-
-/// Where conversations are found that are not in memory: closed ones, as memory holds all that are open.
-pub trait Archive: Send {
-    /// What was kept of the closed conversation, if anything.
-    fn head(&self, id: &ConversationId) -> Result<Option<Vec<u8>>, String>;
-    /// A part of it that is kept beside.
-    fn part(&self, id: &ConversationId, part: Part, number: u64) -> Result<Vec<u8>, String>;
-}
-
-impl Archive for Cache {
-    fn head(&self, id: &ConversationId) -> Result<Option<Vec<u8>>, String> {
-        self.closed(id.as_str()).map_err(|error| error.to_string())
-    }
-
-    fn part(&self, id: &ConversationId, part: Part, number: u64) -> Result<Vec<u8>, String> {
-        let found = Cache::part(self, id.as_str(), part, number).map_err(|error| error.to_string())?;
-        found.ok_or_else(|| {
-            self.doubt();
-            format!("{part:?} {number} of conversation {id} is not in the cache: the next start builds it again")
-        })
-    }
-}
 
 /// What a switchboard begins with, read from the log.
 #[derive(Debug, Default)]

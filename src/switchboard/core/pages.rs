@@ -94,6 +94,8 @@ impl Core {
                 let body = answer::page(&job.rows, next.as_deref());
                 self.answer(job.by, job.reply, body);
             }
+            // A page without it would say that it is not there.
+            Filled::Unreadable(job, error) => self.archive_failed(job.by, job.reply, &error),
         }
     }
 
@@ -120,7 +122,10 @@ impl Core {
             let from_memory = if is_closed_next { None } else { in_memory.next() };
             let (id, found) = match (from_cache, from_memory) {
                 (Some(c), _) => (c.id.text(), Some(Cow::Owned(c))),
-                (None, Some((id, rest))) => (id.text(), self.seen_if_asked(id, rest.as_ref(), &job.ask)),
+                (None, Some((id, rest))) => match self.seen_if_asked(id, rest.as_ref(), &job.ask) {
+                    Ok(found) => (id.text(), found),
+                    Err(error) => return Filled::Unreadable(job, error),
+                },
                 (None, None) => continue,
             };
             if let Some(c) = found.filter(|c| job.ask.matches(c)) {
@@ -145,15 +150,17 @@ impl Core {
         id: &ConversationId,
         rest: Option<&Rest>,
         ask: &ListAsk,
-    ) -> Option<Cow<'a, Conversation>> {
-        let may_match = rest.is_none_or(|rest| rest.glance().is_ok_and(|seen| ask.may_match(&seen)));
-        may_match.then(|| self.seen(id, rest)).flatten()
+    ) -> Result<Option<Cow<'a, Conversation>>, String> {
+        // What does not read at a glance does not read whole, and is told of there.
+        let may_match = rest.is_none_or(|rest| rest.glance().map_or(true, |seen| ask.may_match(&seen)));
+        if may_match { self.seen(id, rest) } else { Ok(None) }
     }
 }
 
 enum Filled {
     More(ListJob),
     Whole(ListJob, Option<Text>),
+    Unreadable(ListJob, String),
 }
 
 impl ListAsk {

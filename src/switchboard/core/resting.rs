@@ -12,12 +12,12 @@ impl Core {
     /// The conversation as the log has it, if it is in memory.
     pub fn conversation(&self, id: &ConversationId) -> Option<Cow<'_, Conversation>> {
         let (id, rest) = self.known.get_key_value(id)?;
-        self.seen(id, rest.as_ref())
+        self.seen(id, rest.as_ref()).ok().flatten()
     }
 
     /// The conversations in memory.
     pub fn conversations(&self) -> impl Iterator<Item = Cow<'_, Conversation>> {
-        self.known.iter().filter_map(|(id, rest)| self.seen(id, rest.as_ref()))
+        self.known.iter().filter_map(|(id, rest)| self.seen(id, rest.as_ref()).ok().flatten())
     }
 
     /// Whether a conversation in memory is at rest.
@@ -32,8 +32,8 @@ impl Core {
         }
         if let Some(head) = self.archive.head(id)? {
             let slot =
-                Slot::from_head(id, &head, self.limits.parts, |part, number| self.archive.part(id, part, number))?;
-            self.adopt(slot);
+                Slot::from_head(id, &head, self.limits.parts, |part, number| self.archive.part(id, part, number));
+            self.adopt(slot.inspect_err(|_| self.archive.doubt())?);
         }
         Ok(())
     }
@@ -59,7 +59,8 @@ impl Core {
         }
         let Some(rest) = self.known.get_mut(id) else { return Ok(false) };
         if let Some(resting) = rest {
-            let mut slot = resting.awake(id, self.limits.parts, |part, number| self.archive.part(id, part, number))?;
+            let slot = resting.awake(id, self.limits.parts, |part, number| self.archive.part(id, part, number));
+            let mut slot = slot.inspect_err(|_| self.archive.doubt())?;
             slot.is_touched = true;
             *rest = None;
             self.put_awake(slot);
@@ -154,11 +155,14 @@ impl Core {
         leaves.then(|| (false, rest.looked_at()))
     }
 
-    /// The same, found already.
-    pub(super) fn seen<'a>(&'a self, id: &ConversationId, rest: Option<&Rest>) -> Option<Cow<'a, Conversation>> {
-        match rest {
-            None => self.slots.get(id).map(|slot| Cow::Borrowed(&slot.c)),
-            Some(rest) => rest.conversation(id).ok().map(|(c, _)| Cow::Owned(c)),
-        }
+    /// The conversation as the log has it, found already.
+    pub(super) fn seen<'a>(
+        &'a self,
+        id: &ConversationId,
+        rest: Option<&Rest>,
+    ) -> Result<Option<Cow<'a, Conversation>>, String> {
+        let Some(rest) = rest else { return Ok(self.slots.get(id).map(|slot| Cow::Borrowed(&slot.c))) };
+        let found = rest.conversation(id).inspect_err(|_| self.archive.doubt());
+        found.map(|(c, _)| Some(Cow::Owned(c)))
     }
 }

@@ -227,6 +227,10 @@ impl core::Archive for Kept {
             self.0.lock().expect("nobody panics while it is held").parts.get(&(id.text(), part as u8, number)).cloned();
         found.ok_or_else(|| format!("{part:?} {number} of {id} is not kept"))
     }
+
+    fn doubt(&self) {
+        panic!("what was kept does not read");
+    }
 }
 
 /// A cache in which nothing is ever kept.
