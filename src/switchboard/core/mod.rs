@@ -419,13 +419,13 @@ impl Core {
     /// Counts a conversation that was `before`, or was not.
     fn count(&mut self, id: &ConversationId, before: Option<Status>) {
         let Some(c) = self.slots.get(id).map(|slot| &slot.c) else { return };
-        self.ending -= u64::from(before == Some(Status::Ending));
+        self.ending = self.ending.saturating_sub(u64::from(before == Some(Status::Ending)));
         self.ending += u64::from(c.status == Status::Ending);
         let was_open = before.is_some_and(|status| status != Status::Closed);
         let is_open = c.status != Status::Closed;
         if was_open != is_open {
             let open = self.open_of.entry(c.channel.clone()).or_default();
-            *open = if is_open { *open + 1 } else { *open - 1 };
+            *open = if is_open { *open + 1 } else { open.saturating_sub(1) };
         }
     }
 

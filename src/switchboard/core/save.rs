@@ -171,7 +171,13 @@ impl Core {
                 }
                 Some(slot) => round.save.take(slot),
                 None => match self.known.get_mut(&id) {
-                    Some(Some(rest)) => round.save.take_resting(&id, rest),
+                    Some(Some(rest)) => {
+                        if let Err(error) = round.save.take_resting(&id, rest) {
+                            tracing::error!(error, "a conversation at rest does not read, and is not kept");
+                            self.archive.doubt();
+                            continue;
+                        }
+                    }
                     _ => continue,
                 },
             }
@@ -208,12 +214,12 @@ impl Save {
     }
 
     /// Adds a conversation at rest, of which there is nothing but its head.
-    fn take_resting(&mut self, id: &ConversationId, rest: &mut Rest) {
-        let found = rest.glance().and_then(|seen| Ok((seen.status, rest.head()?.to_vec())));
-        let (status, head) = found.expect("what rests is what was written");
+    fn take_resting(&mut self, id: &ConversationId, rest: &mut Rest) -> Result<(), String> {
+        let (status, head) = (rest.glance()?.status, rest.head()?.to_vec());
         let place = if status == Status::Closed { Place::Closed } else { Place::Open };
         self.states.push((id.text(), place, head));
         rest.set_dirty(false);
+        Ok(())
     }
 }
 
