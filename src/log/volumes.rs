@@ -39,7 +39,7 @@ pub(super) use tidying::Tidying;
 #[cfg(all(feature = "small-volumes", not(debug_assertions)))]
 compile_error!("small-volumes is for tests: a service with it makes thousands of volumes, build without it");
 
-/// A volume is full when its frames have so many bytes, twice that on the disk. After a kill sled opens one in 0.2 seconds
+/// A volume is full when its frames have so many bytes, a little more than that on the disk. After a kill sled opens one in 0.2 seconds
 /// and in 0.05 otherwise, and keeps some 15 MB to find its pages; volumes twice as large took 1.0 and 0.13 seconds. An
 /// empty one takes 9 MiB on the disk, and each one ever sealed a note to be read at a start: so not much smaller either.
 pub(super) const VOLUME_BYTES: u64 = if cfg!(feature = "small-volumes") { 4 << 10 } else { 256 << 20 };
