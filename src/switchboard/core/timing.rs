@@ -86,8 +86,13 @@ impl Core {
         let (ready_since, config) = (self.ready_since.unwrap_or(Time(0)), &self.config.config);
         let (mut looked_at, mut last) = (0, None);
         let mut ids: Vec<ConversationId> = Vec::new();
+        // What is orphaned is decided: more than there is room for would be decoded again by each step.
+        let mut room = self.limits.group_round_max().saturating_sub(self.group.drafts.len());
         let range = self.known.range_mut::<ConversationId, _>((from, Bound::Unbounded));
         for (id, rest) in range.take(self.limits.round_conversations_max) {
+            if room == 0 {
+                break;
+            }
             (looked_at, last) = (looked_at + 1, Some(id));
             // What rests need not be awoken to be looked at another time.
             match rest.as_ref().map(|rest| rest.conversation(id)) {
@@ -98,10 +103,13 @@ impl Core {
                         rest.look_at(look);
                     }
                 }
-                _ => ids.push(id.clone()),
+                found => {
+                    room -= usize::from(found.is_some());
+                    ids.push(id.clone());
+                }
             }
         }
-        let is_last = looked_at < self.limits.round_conversations_max;
+        let is_last = looked_at < self.limits.round_conversations_max && room > 0;
         let last = last.cloned();
         match self.look_round(&ids, now) {
             Some(reached) => self.round = Some(reached.cloned().or(after)),
