@@ -93,6 +93,18 @@ fn who_is_asked_for_stays_awake_and_who_is_not_rests() {
 }
 
 #[test]
+fn all_that_may_rest_does_so_though_nothing_more_comes() {
+    let mut site = rested();
+    let ids: Vec<String> = (0..50).map(|n| format!("c{n}")).collect();
+    ids.iter().for_each(|id| drop(site.send(start(id))));
+    site.core = site.core.with_limits(Limits { awake_max: 5, awake_looks_max: 2, ..Limits::default() });
+    site.step();
+    assert!(site.take() && !site.core.has_work(), "all of them are on their way to the disk");
+    site.run();
+    assert_eq!(ids.iter().filter(|id| !rests(&site, id)).count(), 5);
+}
+
+#[test]
 fn a_long_conversation_stays_awake() {
     let mut site = rested();
     for n in 0..150 {

@@ -76,6 +76,8 @@ pub struct Core {
     /// Those in the order in which they are looked at, to see whether they may rest; more than once, some may be gone.
     /// A long one is not among them once it was looked at: it stays awake until it is closed and leaves.
     awake: VecDeque<ConversationId>,
+    /// Whether the next look at them at once may find more that rest.
+    has_to_rest: bool,
     /// All in memory in the order of their ids, for pages and rounds: those at rest, and the place of those awake.
     known: BTreeMap<ConversationId, Option<Rest>>,
     open_of: HashMap<Name, u64>,
@@ -132,6 +134,7 @@ impl Core {
             config: restored.config,
             slots: HashMap::new(),
             awake: VecDeque::new(),
+            has_to_rest: false,
             known: restored.resting,
             open_of: HashMap::new(),
             ending: 0,
@@ -285,6 +288,7 @@ impl Core {
         (!self.queue.is_empty() && self.has_room())
             || (!self.pages.is_empty() && self.has_room_for_page())
             || self.goes_round()
+            || self.has_to_rest
             || self.saving.has_work()
             || (self.saving.has_restless() && self.written + 1 == self.group.number)
     }

@@ -103,8 +103,10 @@ impl Core {
 
     /// Lets rest what has been awake longest and nobody asks for, where more are awake than should be.
     pub(super) fn let_rest(&mut self) {
-        for _ in 0..self.limits.awake_looks_max {
-            if self.awake.len() <= self.limits.awake_max {
+        // Looks in a row at what only waits for the disk: to go on with those at once would be in vain.
+        let (mut in_vain, looks_max) = (0, self.limits.awake_looks_max);
+        for _ in 0..looks_max {
+            if self.awake.len() <= self.limits.awake_max || in_vain >= self.awake.len() {
                 break;
             }
             let Some(id) = self.awake.pop_front() else { break };
@@ -114,13 +116,16 @@ impl Core {
                 continue;
             }
             let is_asked_for = std::mem::take(&mut slot.is_touched);
-            if is_asked_for || slot.in_group > self.written || !slot.is_its_head() {
+            let may_rest = slot.in_group <= self.written && slot.is_its_head();
+            in_vain = if may_rest || is_asked_for { 0 } else { in_vain + 1 };
+            if is_asked_for || !may_rest {
                 self.awake.push_back(id);
                 continue;
             }
             self.known.insert(id.clone(), Some(Rest::of(slot)));
             self.slots.remove(&id);
         }
+        self.has_to_rest = self.awake.len() > self.limits.awake_max && in_vain < self.awake.len().min(looks_max);
     }
 
     /// Goes on with letting go of what is kept, unchanged and closed.
