@@ -227,6 +227,7 @@ impl Publisher {
                 Effect::Answer(answer) => self.answer(answer).await,
                 Effect::Rejection(rejection) => self.rejection(rejection).await,
                 Effect::Read(job) => self.read(*job).await,
+                Effect::Gone(number) => self.parts.handle.gone(number),
             }
         }
     }

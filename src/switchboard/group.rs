@@ -18,6 +18,8 @@ pub struct Group {
     pub effects: Vec<Leaving>,
     /// About as many bytes as all of it takes.
     pub bytes: usize,
+    /// Whether the owner of state is told when all that leaves of it has left.
+    pub tells_when_gone: bool,
 }
 
 /// Something that leaves once its group is on stable storage.
@@ -57,7 +59,8 @@ impl Group {
                 Effect::Recorded(recorded)
             }
         };
-        self.effects.into_iter().map(leave).collect()
+        let last = self.tells_when_gone.then_some(Effect::Gone(self.number));
+        self.effects.into_iter().map(leave).chain(last).collect()
     }
 
     /// What leaves of a group that could not be written: nothing but the word that its outcome is unknown.

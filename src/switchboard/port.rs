@@ -194,6 +194,8 @@ pub enum Effect {
     Rejection(Rejection),
     /// A question about the past is to be read from the log, off this thread.
     Read(Box<ReadJob>),
+    /// All that leaves of that group has left: tell the owner of state.
+    Gone(u64),
 }
 
 impl Effect {
@@ -204,7 +206,7 @@ impl Effect {
             Effect::Relay(relay) => relay.data.len(),
             Effect::Answer(answer) => answer.body.len(),
             Effect::Rejection(rejection) => rejection.body.len(),
-            Effect::Read(_) => 0,
+            Effect::Read(_) | Effect::Gone(_) => 0,
         }
     }
 }

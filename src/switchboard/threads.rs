@@ -22,6 +22,7 @@ enum Input {
     Ready(bool),
     ClosedPage(Box<ListJob>),
     Written(Written),
+    Gone(u64),
     Saved,
     SaveFailed,
     LogFailed,
@@ -98,6 +99,11 @@ impl Handle {
     /// Hands back a page whose closed conversations were read.
     pub fn closed_page(&self, job: Box<ListJob>) {
         let _ = self.inputs.send(Input::ClosedPage(job));
+    }
+
+    /// Says that all that leaves of a group has left. Never blocks: few groups are on their way, so there is always room.
+    pub fn gone(&self, number: u64) {
+        let _ = self.inputs.try_send(Input::Gone(number));
     }
 
     /// Takes no more requests, decides what waits, and lets the outlet run dry.
@@ -217,6 +223,7 @@ fn hear(core: &mut Core, input: Input, clock: &Clock) -> Option<Time> {
         Input::Ready(ready) => core.ready(ready, clock()),
         Input::ClosedPage(job) => core.closed_page(*job),
         Input::Written(written) => core.written(written),
+        Input::Gone(number) => core.gone(number),
         Input::Saved => core.saved(Saved, clock()),
         Input::SaveFailed => core.save_failed(),
         Input::LogFailed => core.log_failed(),

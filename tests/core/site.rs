@@ -85,6 +85,7 @@ pub struct Site {
     place: TempDir,
     flying: VecDeque<Group>,
     heard: VecDeque<Written>,
+    gone: VecDeque<u64>,
     reads: VecDeque<ReadJob>,
     keeping: Option<Save>,
     asked: u64,
@@ -140,6 +141,7 @@ impl Site {
             place,
             flying: VecDeque::new(),
             heard: VecDeque::new(),
+            gone: VecDeque::new(),
             reads: VecDeque::new(),
             keeping: None,
             asked: 0,
@@ -294,7 +296,7 @@ impl Site {
             while self.take() {
                 moved = true;
             }
-            while self.write() || self.hear() || self.read() {
+            while self.write() || self.hear() || self.hear_of_gone() || self.read() {
                 moved = true;
             }
             moved |= self.keeps && self.keep();
@@ -386,6 +388,13 @@ impl Site {
         true
     }
 
+    /// The owner of state hears that all of a group has left.
+    pub fn hear_of_gone(&mut self) -> bool {
+        let Some(number) = self.gone.pop_front() else { return false };
+        self.core.gone(number);
+        true
+    }
+
     /// One question is read from the log or the cache.
     pub fn read(&mut self) -> bool {
         let Some(job) = self.reads.pop_front() else { return false };
@@ -450,6 +459,7 @@ impl Site {
                 Left::Rejection { conversation: rejection.conversation, body: json(&rejection.body) }
             }
             Effect::Read(job) => return self.reads.push_back(*job),
+            Effect::Gone(number) => return self.gone.push_back(number),
         };
         self.left.push(left);
     }

@@ -59,7 +59,7 @@ impl Running {
                         let _ = answered.send((answer.to, serde_json::from_slice(&answer.body).unwrap()));
                     }
                     Effect::Read(job) => drop(to_reads.send(job)),
-                    Effect::Relay(_) | Effect::Rejection(_) => {}
+                    Effect::Relay(_) | Effect::Rejection(_) | Effect::Gone(_) => {}
                 }
             }
         };

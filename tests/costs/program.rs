@@ -172,7 +172,9 @@ fn publish(subjects: &mut Subjects, group: Group, hashes: &[[u8; 32]]) -> usize 
                 assert!(answer.refusal.is_none(), "{}", String::from_utf8_lossy(&answer.body));
                 answers += 1;
             }
-            Effect::Rejection(_) | Effect::Read(_) => unreachable!("every command goes through"),
+            Effect::Rejection(_) | Effect::Read(_) | Effect::Gone(_) => {
+                unreachable!("every command goes through, with nobody beside")
+            }
         }
     }
     answers

@@ -48,6 +48,7 @@ pub enum Input {
     Ready(bool),
     ClosedPage(Box<ListJob>),
     Written(Written),
+    Gone(u64),
     Saved,
     SaveFailed,
     LogFailed,
@@ -182,6 +183,7 @@ impl Process {
             }
             Input::ClosedPage(job) => self.core.closed_page(*job),
             Input::Written(written) => self.core.written(written),
+            Input::Gone(number) => self.core.gone(number),
             Input::Saved => self.core.saved(Saved, now),
             Input::SaveFailed => self.core.save_failed(),
             Input::LogFailed => self.core.log_failed(),
@@ -319,6 +321,7 @@ impl Process {
                 Effect::Answer(answer) => self.answer(answer),
                 Effect::Rejection(_) => {}
                 Effect::Read(job) => self.reads.push_back(*job),
+                Effect::Gone(number) => self.inputs.push_back(Input::Gone(number)),
             }
         }
         true

@@ -142,7 +142,7 @@ fn setup(dice: &mut Dice) -> Setup {
         limits = Limits {
             group_decisions_max: dice.pick(&[1, 2, 5, 1024]),
             group_effects_max: dice.pick(&[2, 5, 8192]),
-            ahead_effects_max: dice.pick(&[1, 3, 128]),
+            ahead_effects_max: dice.pick(&[1, 3, 32]),
             much_min: dice.pick(&[1, 1024]),
             group_bytes_max: dice.pick(&[1, 4096, 8 << 20]),
             parked_max: dice.pick(&[1, 3, 1024]),

@@ -9,9 +9,9 @@ pub struct Limits {
     pub group_decisions_max: usize,
     /// Effects in one group: questions and refusals record nothing, and are bounded too.
     pub group_effects_max: usize,
-    /// Effects decided and not yet on stable storage while somebody asks little beside one who asks much, some fifty
-    /// decisions, and half as many more for each millisecond more that a write takes. Without such a neighbour groups are
-    /// full, which costs less.
+    /// Effects decided and not yet on their way to the server while somebody asks little beside one who asks much, some
+    /// fifteen decisions, and twice as many more for each millisecond more that a write takes. Without such a neighbour
+    /// groups are full, which costs less.
     pub ahead_effects_max: usize,
     /// Requests that a caller was served lately before it asks much: whoever asks less keeps nobody waiting for long.
     pub much_min: u32,
@@ -49,7 +49,7 @@ impl Default for Limits {
         Limits {
             group_decisions_max: 1024,
             group_effects_max: 8 * 1024,
-            ahead_effects_max: 128,
+            ahead_effects_max: 32,
             much_min: 1024,
             group_bytes_max: 8 << 20,
             parked_max: 1024,

@@ -220,6 +220,11 @@ impl Core {
         self.unpark();
     }
 
+    /// Takes in that all that leaves of a group has left.
+    pub fn gone(&mut self, number: u64) {
+        self.under_way.gone(number);
+    }
+
     /// Takes no more requests.
     pub fn stop(&mut self) {
         self.is_stopping = true;
@@ -272,7 +277,8 @@ impl Core {
         if self.group.is_empty() {
             return None;
         }
-        self.under_way.left(&self.group);
+        self.group.tells_when_gone = self.queue.serves_the_small();
+        self.under_way.began(&self.group);
         let next = Group::new(self.group.number + 1);
         Some(std::mem::replace(&mut self.group, next))
     }

@@ -152,6 +152,7 @@ impl Site {
         for effect in group.into_effects(&hashes) {
             match effect {
                 Effect::Read(job) => self.reads.push_back(*job),
+                Effect::Gone(number) => self.core.gone(number),
                 effect => self.watch.hear(effect),
             }
         }

@@ -82,7 +82,7 @@ impl Watch {
             }
             Effect::Answer(answer) => self.hear_answer(&answer),
             Effect::Rejection(rejection) => drop(json(&rejection.body)),
-            Effect::Read(_) => unreachable!("what is read comes back as an answer"),
+            Effect::Read(_) | Effect::Gone(_) => unreachable!("neither is heard outside"),
         }
     }
 
