@@ -1,15 +1,24 @@
-//! The cache of states: a second database, which may be deleted whenever nothing runs, and is rebuilt from the log.
+//! The cache of states: a second database and a journal, which may be deleted whenever nothing runs, and are rebuilt
+//! from the log.
 //!
 //! Its keys are overwritten, and sled does not keep overwritten keys safe in a power cut. So it is trusted only after
 //! a clean stop, or while the machine has not been started again: a kill leaves what was handed to the system.
 //! It says how far in the log it has come, always after the states themselves, never before; the hash of that
 //! entry says that it is this log, and not an older copy of it. Any doubt wipes it.
+//!
+//! Open conversations stand in the [journal], which a start reads whole; closed ones, and parts of all, in the database,
+//! where they are looked up. A round writes to the database and hands that to the system; only then the mark in the
+//! journal says that it is over. So the database is never behind the journal, and what the journal says is true as of its
+//! last mark. One that stands in both is open: the row in the database is from before it was opened again, or the
+//! log behind the mark closes it. A row is therefore never removed, but written over when its conversation closes again.
 
+mod journal;
 mod medium;
 mod memory;
+mod tape;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -18,11 +27,12 @@ use super::codec::Fields;
 use super::directory::Directory;
 use super::error::LogError;
 use super::reader::Reader;
+use journal::{Journal, Mark};
 use medium::{Medium, Shelves};
 pub use memory::SimulatedCache;
 
 /// The format of what the layer above keeps here is part of this number: a change of either wipes old caches.
-const FORMAT: u64 = 4;
+const FORMAT: u64 = 5;
 
 /// Where the state of a conversation is kept: what is open is read at a start, what is closed when asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,15 +56,6 @@ pub enum Part {
     Mark = b'm' as isize,
 }
 
-impl Place {
-    fn other(self) -> Place {
-        match self {
-            Place::Open => Place::Closed,
-            Place::Closed => Place::Open,
-        }
-    }
-}
-
 /// A handle on the cache, for any number of threads; one of them writes.
 #[derive(Clone)]
 pub struct Cache(Arc<Inner>);
@@ -62,6 +63,7 @@ pub struct Cache(Arc<Inner>);
 struct Inner {
     medium: Arc<dyn Medium>,
     shelves: Box<dyn Shelves>,
+    journal: Mutex<Journal>,
     log_id: Uuid,
     closing: AtomicBool,
     /// Something in it was found to be wrong: no close may say that it can be trusted.
@@ -128,52 +130,80 @@ impl Cache {
         let hash = log.hash_after(frame)?.ok_or_else(|| {
             LogError::Draft(format!("the log has no frame {frame} that the cache could have come to"))
         })?;
+        let mut journal = self.journal();
+        journal.begin().map_err(LogError::Write)?;
         for (id, place, state) in states {
-            // First there, then gone from here: a reader finds it in one of the two.
-            self.checked(self.0.shelves.insert(place, id, sealed(state)))?;
-            self.checked(self.0.shelves.remove(place.other(), id))?;
-        }
-        self.0.shelves.flush().map_err(LogError::Write)?;
-        let mut through = frame.to_be_bytes().to_vec();
-        through.extend_from_slice(&hash);
-        self.checked(self.0.shelves.set_through(sealed(&through)))
-    }
-
-    /// The state of a conversation, and where it stands.
-    pub fn get(&self, id: &str) -> Result<Option<(Place, Vec<u8>)>, LogError> {
-        // Once more among the open: it may have moved there between the two looks.
-        for place in [Place::Open, Place::Closed, Place::Open] {
-            if let Some(value) = self.checked(self.0.shelves.get(place, id))? {
-                return self.unseal(&value).map(|state| Some((place, state)));
+            match place {
+                Place::Open => journal.open_is(id, state).map_err(LogError::Write)?,
+                Place::Closed => {
+                    self.checked(self.0.shelves.insert_closed(id, sealed(state)))?;
+                    journal.is_gone(id).map_err(LogError::Write)?;
+                }
             }
         }
-        Ok(None)
+        let mut through = frame.to_be_bytes().to_vec();
+        through.extend_from_slice(&hash);
+        self.checked(self.0.shelves.set_through(sealed(&through)))?;
+        self.0.shelves.flush().map_err(LogError::Write)?;
+        let mark = Mark { frame, hash };
+        journal.commit(&mark).map_err(LogError::Write)?;
+        self.checked(journal.tidy(&mark))
     }
 
-    /// The state of a closed conversation: one look, for who has all open ones in memory.
+    /// The state of a conversation that is not open: for who has all open ones in memory, where one that was opened again
+    /// is found.
     pub fn closed(&self, id: &str) -> Result<Option<Vec<u8>>, LogError> {
-        let value = self.checked(self.0.shelves.get(Place::Closed, id))?;
+        let value = self.checked(self.0.shelves.closed(id))?;
         value.map(|value| self.unseal(&value)).transpose()
     }
 
     /// The states of all open conversations, in the order of their ids. Ends after the first fault.
     pub fn scan_open(&self) -> impl Iterator<Item = Result<(String, Vec<u8>), LogError>> + use<> {
-        self.scan(Place::Open, None)
+        let cache = self.clone();
+        let (mut rows, fault) = match self.checked(self.journal().rows()) {
+            Ok(rows) => (Some(rows), None),
+            Err(fault) => (None, Some(Err(fault))),
+        };
+        let found = std::iter::from_fn(move || {
+            let row = rows.as_mut()?.next().map(|row| row.map(|(id, head)| (id.to_owned(), head.to_vec())));
+            let row = cache.checked(row);
+            if row.is_err() {
+                rows = None;
+            }
+            row.transpose()
+        });
+        fault.into_iter().chain(found)
     }
 
-    /// The states of closed conversations whose ids come after that one, in the order of their ids.
+    /// The states of closed conversations whose ids come after that one, in the order of their ids. One that was opened
+    /// again may be among them.
     pub fn closed_after(
         &self,
         id: Option<&str>,
         limit: usize,
     ) -> impl Iterator<Item = Result<(String, Vec<u8>), LogError>> + use<> {
-        self.scan(Place::Closed, id).take(limit)
+        let cache = self.clone();
+        let mut rows = self.0.shelves.closed_after(id);
+        let mut broken = false;
+        let rows = std::iter::from_fn(move || {
+            if broken {
+                return None;
+            }
+            let row = cache.checked(rows.next().transpose()).transpose()?.and_then(|(id, value)| {
+                let id = String::from_utf8(id).map_err(|_| cache.distrust("a key is not text"))?;
+                Ok((id, cache.unseal(&value)?))
+            });
+            broken = row.is_err();
+            Some(row)
+        });
+        rows.take(limit)
     }
 
     /// Leaves the cache on stable storage and says so: the next start trusts it. Nothing can be put afterwards.
     pub fn close(&self) -> Result<(), LogError> {
         self.0.closing.store(true, Ordering::Release);
         self.0.shelves.sync().inspect_err(|_| self.0.shelves.abandon()).map_err(LogError::Write)?;
+        self.journal().sync().map_err(LogError::Write)?;
         if self.0.doubted.load(Ordering::Acquire) {
             return Ok(());
         }
@@ -200,55 +230,36 @@ impl Cache {
     fn open_where_trusted(medium: &Arc<dyn Medium>, log: &Reader) -> Result<(Self, u64), String> {
         Trust::read(&**medium)?.check(&**medium, log.log_id())?;
         Trust::now(&**medium, log.log_id(), false).note(&**medium).map_err(|e| e.to_string())?;
-        let cache = Self::attach(medium.clone(), log.log_id()).map_err(|e| e.to_string())?;
+        let (cache, journal) = Self::attach(medium.clone(), log.log_id()).map_err(|e| e.to_string())?;
         let through = cache.checked(cache.0.shelves.through()).map_err(|e| e.to_string())?;
         let through = cache.unseal(&through.ok_or("it has come nowhere")?).map_err(|e| e.to_string())?;
         let mut fields = Fields(&through);
         let (frame, hash) = fields.u64().zip(fields.take()).ok_or("how far it has come cannot be read")?;
-        match log.hash_after(frame).map_err(|e| e.to_string())? {
-            Some(found) if found == hash => Ok((cache, frame)),
-            Some(_) => Err(format!("it has come to another frame {frame}: it is of another copy of the log")),
-            None => {
-                tracing::error!(
-                    cache = frame,
-                    log = log.head().frames,
-                    "the cache has seen more frames than the log has: the end of the log may be lost"
-                );
-                Err(format!("it has come to frame {frame}, the log only to {}", log.head().frames))
-            }
+        check_in_log(log, &Mark { frame, hash })?;
+        let mark = journal.ok_or("what it keeps of open conversations does not read")?;
+        check_in_log(log, &mark)?;
+        if mark.frame > frame {
+            return Err(format!("its database has come to frame {frame}, expected {} as its journal has", mark.frame));
         }
+        Ok((cache, mark.frame))
     }
 
     fn fresh(medium: Arc<dyn Medium>, log_id: Uuid) -> Result<Self, LogError> {
         medium.wipe()?;
         Trust::now(&*medium, log_id, false).note(&*medium)?;
-        Self::attach(medium, log_id)
+        Self::attach(medium, log_id).map(|(cache, _)| cache)
     }
 
-    fn attach(medium: Arc<dyn Medium>, log_id: Uuid) -> Result<Self, LogError> {
+    fn attach(medium: Arc<dyn Medium>, log_id: Uuid) -> Result<(Self, Option<Mark>), LogError> {
         let (closing, doubted) = (AtomicBool::new(false), AtomicBool::new(false));
-        Ok(Self(Arc::new(Inner { shelves: medium.attach()?, medium, log_id, closing, doubted })))
+        let (shelves, tape) = medium.attach()?;
+        let (journal, mark) = Journal::open(tape).map_err(|why| medium.corrupt(&why))?;
+        let journal = Mutex::new(journal);
+        Ok((Self(Arc::new(Inner { shelves, journal, medium, log_id, closing, doubted })), mark))
     }
 
-    fn scan(
-        &self,
-        place: Place,
-        after: Option<&str>,
-    ) -> impl Iterator<Item = Result<(String, Vec<u8>), LogError>> + use<> {
-        let cache = self.clone();
-        let mut rows = self.0.shelves.after(place, after);
-        let mut broken = false;
-        std::iter::from_fn(move || {
-            if broken {
-                return None;
-            }
-            let row = cache.checked(rows.next().transpose()).transpose()?.and_then(|(id, value)| {
-                let id = String::from_utf8(id).map_err(|_| cache.distrust("a key is not text"))?;
-                Ok((id, cache.unseal(&value)?))
-            });
-            broken = row.is_err();
-            Some(row)
-        })
+    fn journal(&self) -> MutexGuard<'_, Journal> {
+        self.0.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn checked<T>(&self, found: Result<T, String>) -> Result<T, LogError> {
@@ -264,6 +275,23 @@ impl Cache {
     fn distrust(&self, why: &str) -> LogError {
         self.doubt();
         self.0.medium.corrupt(why)
+    }
+}
+
+/// Refuses what has come to a place that the log has not got.
+fn check_in_log(log: &Reader, mark: &Mark) -> Result<(), String> {
+    let frame = mark.frame;
+    match log.hash_after(frame).map_err(|e| e.to_string())? {
+        Some(found) if found == mark.hash => Ok(()),
+        Some(_) => Err(format!("it has come to another frame {frame}: it is of another copy of the log")),
+        None => {
+            tracing::error!(
+                cache = frame,
+                log = log.head().frames,
+                "the cache has seen more frames than the log has: the end of the log may be lost"
+            );
+            Err(format!("it has come to frame {frame}, the log only to {}", log.head().frames))
+        }
     }
 }
 

@@ -51,10 +51,14 @@ impl Space {
         if free < needed { Err(LogError::Full { free, needed }) } else { Ok(()) }
     }
 
-    /// A file system that does not tell counts as empty: what cannot be known must not stop the service.
     fn free(&self) -> u64 {
-        rustix::fs::statvfs(self.directory.path()).map_or(u64::MAX, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
+        free(self.directory.path())
     }
+}
+
+/// The free space of a file system. One that does not tell counts as empty: what cannot be known must not stop the service.
+pub(super) fn free(path: &Path) -> u64 {
+    rustix::fs::statvfs(path).map_or(u64::MAX, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
 /// Allocates a file of that many bytes; zeros do where the file system cannot allocate.

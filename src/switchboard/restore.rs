@@ -161,8 +161,9 @@ impl Tail<'_> {
         if let Some(rest) = self.resting.remove(id).flatten() {
             return rest.awake(id, self.sizes, |part, number| read_part(self.cache, id, part, number)).map(Some);
         }
-        let found = self.cache.get(id.as_str()).map_err(|error| error.to_string())?;
-        found.map(|(_, head)| read_slot(self.cache, self.sizes, id, &head)).transpose()
+        // All that are open as the cache has it are in memory.
+        let found = self.cache.closed(id.as_str()).map_err(|error| error.to_string())?;
+        found.map(|head| read_slot(self.cache, self.sizes, id, &head)).transpose()
     }
 
     fn take_config(&mut self, frame: u64, line: &Entry<'_>) -> Result<(), String> {

@@ -1,7 +1,10 @@
 //! Whatever becomes of the stored bytes is found and named, and what stands before it can be read and saved.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use switchboard::domain::ConversationId;
+use switchboard::log::{self, Cache, Directory, DiskLog, Log, Reader};
 use switchboard::switchboard::PartSizes;
 use switchboard::switchboard::slot::Slot;
 use switchboard::tools::directory::DirectoryArchive;
@@ -150,9 +153,7 @@ fn a_deleted_cache_is_no_fault() {
 fn an_emptied_cache_is_found() {
     let place = Place::of_story();
     open(&place.path.join("cache"), |db| {
-        for tree in ["open", "closed"] {
-            db.open_tree(tree).unwrap().clear().unwrap();
-        }
+        db.open_tree("closed").unwrap().clear().unwrap();
         db.flush().unwrap();
     });
     let finding = place.finding();
@@ -178,12 +179,51 @@ fn a_cache_that_differs_is_found() {
 #[test]
 fn a_state_that_the_cache_lacks_is_found() {
     let place = Place::of_story();
+    put_as_closed(&place, "again-1");
     open(&place.path.join("cache"), |db| {
-        db.open_tree("open").unwrap().remove("again-1").unwrap().unwrap();
+        db.open_tree("closed").unwrap().remove("again-1").unwrap().unwrap();
         db.flush().unwrap();
     });
     let finding = place.finding();
     assert!(finding.contains("conversation again-1 is not in the cache"), "{finding}");
+}
+
+#[test]
+fn an_open_conversation_that_the_cache_has_among_the_closed_ones_alone_is_found() {
+    let place = Place::of_story();
+    put_as_closed(&place, "again-1");
+    let finding = place.finding();
+    assert!(finding.contains("conversation again-1 is not in the cache"), "{finding}");
+}
+
+/// One that was opened again may stand among the closed ones too, as it was then: that is passed over.
+#[test]
+fn what_the_cache_has_of_a_conversation_before_it_was_opened_again_is_no_fault() {
+    let place = Place::of_story();
+    let head = put_as_closed(&place, "again-1");
+    change_cache(&place, |cache, through, reader| {
+        cache.put([("again-1", log::Place::Open, head.as_slice())].into_iter(), through, reader).unwrap();
+    });
+    place.assert_good();
+}
+
+/// Moves an open conversation to where the closed ones are; gives back what is kept of it.
+fn put_as_closed(place: &Place, id: &str) -> Vec<u8> {
+    let mut kept = Vec::new();
+    change_cache(place, |cache, through, reader| {
+        let found = cache.scan_open().map(Result::unwrap).find(|(found, _)| found == id);
+        kept = found.expect("it is open").1;
+        cache.put([(id, log::Place::Closed, kept.as_slice())].into_iter(), through, reader).unwrap();
+    });
+    kept
+}
+
+fn change_cache(place: &Place, change: impl FnOnce(&Cache, u64, &Reader)) {
+    let directory = Arc::new(Directory::open(&place.path).unwrap());
+    let log = DiskLog::open(directory.clone()).unwrap();
+    let (cache, through) = Cache::open(directory, &log.reader()).unwrap();
+    change(&cache, through.expect("it is trusted"), &log.reader());
+    cache.close().unwrap();
 }
 
 /// Writes a cached state anew, under a checksum that holds.

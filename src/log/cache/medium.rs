@@ -1,11 +1,11 @@
-//! What a cache stands on: a database beside the log, or a simulated one.
+//! What a cache stands on: a database and a journal beside the log, or simulated ones.
 
 use std::fs;
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Place;
+use super::tape::{Tape, TapeFile};
 use crate::log::directory::{Directory, write_bytes_durably};
 use crate::log::error::LogError;
 use crate::log::store::{Store, careful, sync_path};
@@ -34,18 +34,17 @@ pub(super) trait Medium: Send + Sync {
     /// Puts what there is out of the way: afterwards there is no cache. An old handle does no harm.
     fn wipe(&self) -> Result<(), LogError>;
     /// Opens the cache, or makes an empty one.
-    fn attach(&self) -> Result<Box<dyn Shelves>, LogError>;
+    fn attach(&self) -> Result<(Box<dyn Shelves>, Box<dyn Tape>), LogError>;
     /// What is wrong, and where.
     fn corrupt(&self, why: &str) -> LogError;
 }
 
-/// An open cache: states in two places, parts beside them, and how far it has come.
+/// The database: closed conversations, parts of all, and how far it has come.
 pub(super) trait Shelves: Send + Sync {
-    fn get(&self, place: Place, id: &str) -> Result<Option<Vec<u8>>, String>;
-    fn insert(&self, place: Place, id: &str, value: Vec<u8>) -> Result<(), String>;
-    fn remove(&self, place: Place, id: &str) -> Result<(), String>;
-    /// The rows after that id, in the order of their ids.
-    fn after(&self, place: Place, id: Option<&str>) -> Box<dyn Iterator<Item = Row> + Send>;
+    fn closed(&self, id: &str) -> Result<Option<Vec<u8>>, String>;
+    fn insert_closed(&self, id: &str, value: Vec<u8>) -> Result<(), String>;
+    /// The closed ones after that id, in the order of their ids.
+    fn closed_after(&self, id: Option<&str>) -> Box<dyn Iterator<Item = Row> + Send>;
     fn insert_part(&self, key: Vec<u8>, value: Vec<u8>) -> Result<(), String>;
     /// The last part between two keys, both included, and its key.
     fn last_part(&self, first: &[u8], last: &[u8]) -> Result<Option<Pair>, String>;
@@ -97,12 +96,12 @@ impl Medium for Arc<Directory> {
         Ok(())
     }
 
-    fn attach(&self) -> Result<Box<dyn Shelves>, LogError> {
+    fn attach(&self) -> Result<(Box<dyn Shelves>, Box<dyn Tape>), LogError> {
         let path = self.path().join("cache");
         let store = Store::open(&path)?;
         let tree = |name| careful(|| store.db.open_tree(name)).map_err(|why| LogError::Corrupt(path.clone(), why));
-        let (open, closed, parts) = (tree("open")?, tree("closed")?, tree("parts")?);
-        Ok(Box::new(Database { store, open, closed, parts }))
+        let (closed, parts) = (tree("closed")?, tree("parts")?);
+        Ok((Box::new(Database { store, closed, parts }), Box::new(TapeFile::open(&path)?)))
     }
 
     fn corrupt(&self, why: &str) -> LogError {
@@ -112,36 +111,22 @@ impl Medium for Arc<Directory> {
 
 struct Database {
     store: Store,
-    open: sled::Tree,
     closed: sled::Tree,
     parts: sled::Tree,
 }
 
-impl Database {
-    fn tree(&self, place: Place) -> &sled::Tree {
-        match place {
-            Place::Open => &self.open,
-            Place::Closed => &self.closed,
-        }
-    }
-}
-
 impl Shelves for Database {
-    fn get(&self, place: Place, id: &str) -> Result<Option<Vec<u8>>, String> {
-        careful(|| self.tree(place).get(id)).map(|value| value.map(|value| value.to_vec()))
+    fn closed(&self, id: &str) -> Result<Option<Vec<u8>>, String> {
+        careful(|| self.closed.get(id)).map(|value| value.map(|value| value.to_vec()))
     }
 
-    fn insert(&self, place: Place, id: &str, value: Vec<u8>) -> Result<(), String> {
-        careful(|| self.tree(place).insert(id, value)).map(drop)
+    fn insert_closed(&self, id: &str, value: Vec<u8>) -> Result<(), String> {
+        careful(|| self.closed.insert(id, value)).map(drop)
     }
 
-    fn remove(&self, place: Place, id: &str) -> Result<(), String> {
-        careful(|| self.tree(place).remove(id)).map(drop)
-    }
-
-    fn after(&self, place: Place, id: Option<&str>) -> Box<dyn Iterator<Item = Row> + Send> {
+    fn closed_after(&self, id: Option<&str>) -> Box<dyn Iterator<Item = Row> + Send> {
         let start = id.map_or(Bound::Unbounded, |id| Bound::Excluded(id.as_bytes().to_vec()));
-        let mut rows = self.tree(place).range((start, Bound::Unbounded));
+        let mut rows = self.closed.range((start, Bound::Unbounded));
         Box::new(std::iter::from_fn(move || {
             let row = careful(|| rows.next().transpose()).transpose()?;
             Some(row.map(|(id, value)| (id.to_vec(), value.to_vec())))

@@ -1,12 +1,13 @@
 //! A cache in memory, for simulations: it can be killed between any two writes, and its power can be cut.
 
 use std::collections::BTreeMap;
+use std::io::{Cursor, Read};
 use std::ops::Bound;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::Place;
 use super::medium::{Medium, Pair, Row, Shelves};
+use super::tape::Tape;
 use crate::log::error::LogError;
 
 type Values = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -26,6 +27,10 @@ struct State {
     unflushed: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     /// Keys written since the last sync.
     unsynced: Vec<Vec<u8>>,
+    /// The journal, the one that is to take its place, and how much of the first was synced.
+    journal: Vec<u8>,
+    next_journal: Vec<u8>,
+    journal_synced: usize,
     writes_left: Option<usize>,
     /// Writes until the process is dead: whatever it does afterwards never happens.
     writes_to_live: Option<usize>,
@@ -59,6 +64,10 @@ impl SimulatedCache {
                 (false, _) => {}
             }
         }
+        if state.journal.len() > state.journal_synced && torn() {
+            let half = state.journal_synced + (state.journal.len() - state.journal_synced) / 2;
+            state.journal.truncate(half);
+        }
         state.boot += 1;
     }
 
@@ -81,6 +90,7 @@ impl SimulatedCache {
             boot: state.boot,
             exists: state.exists,
             values: state.values.clone(),
+            journal: state.journal.clone(),
             ..State::default()
         };
         SimulatedCache(Arc::new(Mutex::new(copy)))
@@ -94,6 +104,7 @@ impl SimulatedCache {
             boot: state.boot,
             exists: copy.exists,
             values: copy.values.clone(),
+            journal: copy.journal.clone(),
             attached: state.attached + 1,
             ..State::default()
         };
@@ -119,6 +130,26 @@ impl State {
     fn is_alive(&self) -> bool {
         self.writes_to_live != Some(0)
     }
+
+    /// One write more: whether it happens; of the last before death, and of one that fails, a part may.
+    fn write(&mut self) -> Result<Written, String> {
+        if !self.is_alive() {
+            return Ok(Written::Not);
+        }
+        self.writes_to_live = self.writes_to_live.map(|left| left - 1);
+        match &mut self.writes_left {
+            Some(0) => return Err("the simulated cache fails".into()),
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        Ok(if self.is_alive() { Written::Whole } else { Written::InPart })
+    }
+}
+
+enum Written {
+    Whole,
+    InPart,
+    Not,
 }
 
 fn restore(values: &mut Values, key: Vec<u8>, before: Option<Vec<u8>>) {
@@ -164,11 +195,13 @@ impl Medium for SimulatedCache {
         state.values.clear();
         state.unflushed.clear();
         state.unsynced.clear();
+        state.journal.clear();
+        state.journal_synced = 0;
         state.exists = false;
         Ok(())
     }
 
-    fn attach(&self) -> Result<Box<dyn Shelves>, LogError> {
+    fn attach(&self) -> Result<(Box<dyn Shelves>, Box<dyn Tape>), LogError> {
         let mut state = self.state();
         state.exists = true;
         state.attached += 1;
@@ -177,7 +210,8 @@ impl Medium for SimulatedCache {
             state.unflushed.clear();
             state.unsynced.clear();
         }
-        Ok(Box::new(Open { medium: self.clone(), number: state.attached }))
+        let open = Open { medium: self.clone(), number: state.attached };
+        Ok((Box::new(open.clone()), Box::new(open)))
     }
 
     fn corrupt(&self, why: &str) -> LogError {
@@ -185,27 +219,19 @@ impl Medium for SimulatedCache {
     }
 }
 
+#[derive(Clone)]
 struct Open {
     medium: SimulatedCache,
     number: u64,
 }
 
 impl Open {
-    fn write(&self, key: Vec<u8>, value: Option<Vec<u8>>) -> Result<(), String> {
+    fn write(&self, key: Vec<u8>, value: Vec<u8>) -> Result<(), String> {
         let mut state = self.medium.state();
-        if state.attached != self.number || !state.is_alive() {
+        if state.attached != self.number || matches!(state.write()?, Written::Not) {
             return Ok(());
         }
-        state.writes_to_live = state.writes_to_live.map(|left| left - 1);
-        match &mut state.writes_left {
-            Some(0) => return Err("the simulated cache fails".into()),
-            Some(left) => *left -= 1,
-            None => {}
-        }
-        let before = match value {
-            Some(value) => state.values.insert(key.clone(), value),
-            None => state.values.remove(&key),
-        };
+        let before = state.values.insert(key.clone(), value);
         state.unsynced.push(key.clone());
         state.unflushed.push((key, before));
         Ok(())
@@ -213,33 +239,29 @@ impl Open {
 }
 
 impl Shelves for Open {
-    fn get(&self, place: Place, id: &str) -> Result<Option<Vec<u8>>, String> {
-        Ok(self.medium.state().values.get(&key(place, id)).cloned())
+    fn closed(&self, id: &str) -> Result<Option<Vec<u8>>, String> {
+        Ok(self.medium.state().values.get(&closed_key(id)).cloned())
     }
 
-    fn insert(&self, place: Place, id: &str, value: Vec<u8>) -> Result<(), String> {
-        self.write(key(place, id), Some(value))
+    fn insert_closed(&self, id: &str, value: Vec<u8>) -> Result<(), String> {
+        self.write(closed_key(id), value)
     }
 
-    fn remove(&self, place: Place, id: &str) -> Result<(), String> {
-        self.write(key(place, id), None)
-    }
-
-    fn after(&self, place: Place, id: Option<&str>) -> Box<dyn Iterator<Item = Row> + Send> {
+    fn closed_after(&self, id: Option<&str>) -> Box<dyn Iterator<Item = Row> + Send> {
         let medium = self.medium.clone();
-        let mut after = key(place, id.unwrap_or_default());
+        let mut after = closed_key(id.unwrap_or_default());
         Box::new(std::iter::from_fn(move || {
             let state = medium.state();
             let range = (Bound::Excluded(after.clone()), Bound::Unbounded);
             let (found, value) = state.values.range::<Vec<u8>, _>(range).next()?;
-            let id = found.strip_prefix(&[number(place)])?;
+            let id = found.strip_prefix(&[CLOSED])?;
             after.clone_from(found);
             Some(Ok((id.to_vec(), value.clone())))
         }))
     }
 
     fn insert_part(&self, key: Vec<u8>, value: Vec<u8>) -> Result<(), String> {
-        self.write(part_key(&key), Some(value))
+        self.write(part_key(&key), value)
     }
 
     fn last_part(&self, first: &[u8], last: &[u8]) -> Result<Option<Pair>, String> {
@@ -253,7 +275,7 @@ impl Shelves for Open {
     }
 
     fn set_through(&self, value: Vec<u8>) -> Result<(), String> {
-        self.write(THROUGH.to_vec(), Some(value))
+        self.write(THROUGH.to_vec(), value)
     }
 
     fn flush(&self) -> Result<(), String> {
@@ -279,21 +301,90 @@ impl Shelves for Open {
     fn abandon(&self) {}
 }
 
+impl Tape for Open {
+    fn read(&self, from: u64) -> Result<(Box<dyn Read + Send>, u64), String> {
+        let state = self.medium.state();
+        let rest = state.journal.get(from as usize..).unwrap_or_default().to_vec();
+        Ok((Box::new(Cursor::new(rest)), state.journal.len() as u64))
+    }
+
+    fn append(&self, bytes: &[u8]) -> Result<(), String> {
+        self.add(bytes, |state| &mut state.journal)
+    }
+
+    fn cut(&self, bytes: u64) -> Result<(), String> {
+        self.change(|state| state.journal.truncate(bytes as usize))
+    }
+
+    fn sync(&self) -> Result<(), String> {
+        self.change(|state| state.journal_synced = state.journal.len())
+    }
+
+    fn has_room(&self, _: u64) -> bool {
+        true
+    }
+
+    fn begin_next(&self) -> Result<(), String> {
+        self.change(|state| state.next_journal.clear())
+    }
+
+    fn append_next(&self, bytes: &[u8]) -> Result<(), String> {
+        self.add(bytes, |state| &mut state.next_journal)
+    }
+
+    fn turn(&self) -> Result<(), String> {
+        self.change(|state| {
+            state.journal = std::mem::take(&mut state.next_journal);
+            state.journal_synced = 0;
+        })
+    }
+
+    fn drop_next(&self) {
+        self.medium.state().next_journal.clear();
+    }
+
+    fn later_bytes_min(&self) -> u64 {
+        2 << 10
+    }
+}
+
+impl Open {
+    fn add(&self, bytes: &[u8], to: impl FnOnce(&mut State) -> &mut Vec<u8>) -> Result<(), String> {
+        let mut state = self.medium.state();
+        if state.attached != self.number {
+            return Ok(());
+        }
+        let written = state.write();
+        let length = match written {
+            Ok(Written::Whole) => bytes.len(),
+            Ok(Written::InPart) | Err(_) => bytes.len() / 2,
+            Ok(Written::Not) => 0,
+        };
+        to(&mut state).extend_from_slice(&bytes[..length]);
+        written.map(drop)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) -> Result<(), String> {
+        let mut state = self.medium.state();
+        if state.attached != self.number {
+            return Ok(());
+        }
+        if matches!(state.write()?, Written::Whole | Written::InPart) {
+            change(&mut state);
+        }
+        Ok(())
+    }
+}
+
 const THROUGH: &[u8] = &[9];
+const CLOSED: u8 = 2;
 
 fn part_key(key: &[u8]) -> Vec<u8> {
     [&[3], key].concat()
 }
 
-fn number(place: Place) -> u8 {
-    match place {
-        Place::Open => 1,
-        Place::Closed => 2,
-    }
-}
-
-fn key(place: Place, id: &str) -> Vec<u8> {
-    let mut key = vec![number(place)];
+fn closed_key(id: &str) -> Vec<u8> {
+    let mut key = vec![CLOSED];
     key.extend_from_slice(id.as_bytes());
     key
 }

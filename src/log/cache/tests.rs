@@ -1,5 +1,6 @@
 //! What the cache keeps, and when it is trusted.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -55,18 +56,23 @@ fn ids(rows: impl Iterator<Item = Result<(String, Vec<u8>), LogError>>) -> Vec<S
     rows.map(|row| row.unwrap().0).collect()
 }
 
+fn open_of(cache: &Cache) -> Vec<(String, Vec<u8>)> {
+    cache.scan_open().map(Result::unwrap).collect()
+}
+
 #[test]
 fn a_state_moves_and_is_found() {
     let dir = tempfile::tempdir().unwrap();
     let (place, cache) = Site::filled(dir.path());
     put(&cache, &place, &[("a", Place::Closed, b"closed"), ("b", Place::Open, b"open"), ("c", Place::Closed, b"")], 2);
-    assert_eq!(cache.get("a").unwrap(), Some((Place::Closed, b"closed".to_vec())));
-    assert_eq!(cache.get("c").unwrap(), Some((Place::Closed, Vec::new())));
-    assert_eq!(cache.get("d").unwrap(), None);
+    assert_eq!(cache.closed("a").unwrap(), Some(b"closed".to_vec()));
+    assert_eq!(cache.closed("c").unwrap(), Some(Vec::new()));
+    assert_eq!(cache.closed("d").unwrap(), None);
     assert_eq!(ids(cache.scan_open()), ["b"]);
+    assert_eq!(ids(cache.closed_after(None, 9)), ["a", "c"]);
     put(&cache, &place, &[("a", Place::Open, b"again"), ("e", Place::Closed, b"e"), ("f", Place::Closed, b"f")], 2);
     assert_eq!(ids(cache.scan_open()), ["a", "b"]);
-    assert_eq!(ids(cache.closed_after(None, 2)), ["c", "e"]);
+    assert_eq!(ids(cache.closed_after(None, 3)), ["a", "c", "e"], "what was opened again may stand there too");
     assert_eq!(ids(cache.closed_after(Some("c"), 9)), ["e", "f"]);
 }
 
@@ -81,7 +87,7 @@ fn a_clean_stop_is_trusted_after_the_machine_was_started_again() {
     change_trust(dir.path(), |trust| trust.boot_id = Some("earlier".into()));
     let (cache, through) = place.cache();
     assert_eq!(through, Some(2));
-    assert_eq!(cache.get("a").unwrap(), Some((Place::Open, b"state of a".to_vec())));
+    assert_eq!(open_of(&cache), [("a".to_owned(), b"state of a".to_vec())]);
     let trust: Trust = serde_json::from_slice(&fs::read(dir.path().join("cache.json")).unwrap()).unwrap();
     assert!(!trust.clean, "the mark is taken away while it is open");
 }
@@ -96,7 +102,7 @@ fn without_a_clean_stop_only_the_same_boot_is_trusted() {
     drop(cache);
     change_trust(dir.path(), |trust| trust.boot_id = Some("earlier".into()));
     let (cache, through) = place.cache();
-    assert_eq!((through, cache.get("a").unwrap()), (None, None));
+    assert_eq!((through, open_of(&cache)), (None, Vec::new()));
 }
 
 #[test]
@@ -139,9 +145,9 @@ fn a_cache_that_knows_another_log_is_wiped() {
 fn a_wrong_checksum_is_an_error_and_wipes() {
     let dir = tempfile::tempdir().unwrap();
     let (place, cache) = Site::filled(dir.path());
-    cache.0.shelves.insert(Place::Open, "a", b"\0\0\0\0state of a".to_vec()).unwrap();
-    assert!(matches!(cache.get("a"), Err(LogError::Corrupt(..))));
-    assert!(cache.scan_open().next().unwrap().is_err());
+    cache.0.shelves.insert_closed("a", b"\0\0\0\0state of a".to_vec()).unwrap();
+    assert!(matches!(cache.closed("a"), Err(LogError::Corrupt(..))));
+    assert!(cache.closed_after(None, 9).next().unwrap().is_err());
     drop(cache);
     assert_eq!(place.cache().1, None);
 }
@@ -170,8 +176,8 @@ fn starting_over_leaves_nothing_and_can_be_filled() {
     let (place, cache) = Site::filled(dir.path());
     let old = cache.clone();
     let cache = cache.start_over().unwrap();
-    assert_eq!(cache.get("a").unwrap(), None);
-    assert!(old.get("a").unwrap().is_some(), "an old handle goes on");
+    assert_eq!(open_of(&cache), Vec::new());
+    assert_eq!(ids(old.scan_open()), ["a"], "an old handle goes on");
     put(&cache, &place, &[("b", Place::Open, b"b")], 1);
     drop((old, cache));
     assert_eq!(place.cache().1, Some(1));
@@ -183,4 +189,123 @@ fn the_cache_never_runs_ahead_of_the_log() {
     let (place, cache) = Site::filled(dir.path());
     let ahead = cache.put([("a", Place::Open, &b"x"[..])].into_iter(), 3, &place.log.reader());
     assert!(matches!(ahead, Err(LogError::Draft(_))));
+}
+
+#[test]
+fn a_database_that_is_behind_the_journal_is_wiped_and_one_that_is_ahead_is_not() {
+    for (database, journal, through) in [(1, 2, None), (2, 1, Some(1))] {
+        let dir = tempfile::tempdir().unwrap();
+        let (place, cache) = Site::filled(dir.path());
+        put(&cache, &place, &[("b", Place::Open, b"b")], database);
+        let of_database = cache.0.shelves.through().unwrap().unwrap();
+        put(&cache, &place, &[("b", Place::Open, b"later")], journal);
+        cache.0.shelves.set_through(of_database).unwrap();
+        cache.close().unwrap();
+        drop(cache);
+        assert_eq!(place.cache().1, through);
+    }
+}
+
+#[test]
+fn a_cache_without_its_journal_or_with_one_of_another_log_is_wiped() {
+    let other = tempfile::tempdir().unwrap();
+    let (_, cache) = Site::filled(other.path());
+    cache.close().unwrap();
+    for put_there in [None, Some(other.path().join("cache/open"))] {
+        let dir = tempfile::tempdir().unwrap();
+        let (place, cache) = Site::filled(dir.path());
+        cache.close().unwrap();
+        drop(cache);
+        let journal = dir.path().join("cache/open");
+        match put_there {
+            None => fs::remove_file(journal).unwrap(),
+            Some(other) => drop(fs::copy(other, journal).unwrap()),
+        }
+        assert_eq!(place.cache().1, None);
+    }
+}
+
+/// States as they are after each of some rounds, in which conversations close and are opened again.
+fn rounds() -> Vec<Vec<(String, Place, Vec<u8>)>> {
+    let of = |round: usize| {
+        let ids = (0..6).filter(move |id| (round + id) % 3 != 0);
+        let place = move |id: usize| if (round * 5 + id * 7) % 4 < 2 { Place::Closed } else { Place::Open };
+        ids.map(move |id| (format!("c{id}"), place(id), format!("{round:0>99}").into_bytes())).collect()
+    };
+    (1..=14).map(of).collect()
+}
+
+/// Whatever a start finds: what is open is as it was at the mark, and what was closed then is there, as it was or newer.
+fn check_found(simulated: &SimulatedCache, reader: &Reader) -> Option<u64> {
+    let (cache, through) = Cache::open_simulated(simulated, reader).unwrap();
+    let mut expected = BTreeMap::new();
+    for states in rounds().into_iter().take(through.unwrap_or(0) as usize) {
+        expected.extend(states.into_iter().map(|(id, place, state)| (id, (place, state))));
+    }
+    let is_open = |place: Place| place == Place::Open;
+    let open = expected.iter().filter(|(_, (place, _))| is_open(*place));
+    let open: Vec<_> = open.map(|(id, (_, state))| (id.clone(), state.clone())).collect();
+    assert_eq!(open_of(&cache), open, "open up to {through:?}");
+    for (id, (_, state)) in expected.iter().filter(|(_, (place, _))| !is_open(*place)) {
+        let found = cache.closed(id).unwrap().unwrap_or_else(|| panic!("{id} is neither open nor closed"));
+        assert!(found >= *state, "{id} is older than {through:?}");
+    }
+    through
+}
+
+fn put_all(cache: &Cache, reader: &Reader) -> usize {
+    let put = |(frame, states): (u64, Vec<(String, Place, Vec<u8>)>)| {
+        let states = states.iter().map(|(id, place, state)| (id.as_str(), *place, state.as_slice()));
+        cache.put(states, frame, reader).is_ok()
+    };
+    (1..).zip(rounds()).map(put).filter(|is_put| *is_put).count()
+}
+
+fn long_log(path: &Path) -> Site {
+    let mut site = Site::open(path);
+    rounds().iter().for_each(|_| site.append());
+    site
+}
+
+#[test]
+fn killed_between_any_two_writes_it_has_every_conversation_at_one_mark() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = long_log(dir.path());
+    let mut found = BTreeSet::new();
+    for writes in 0..200 {
+        for kept in [0, 1, 2, usize::MAX] {
+            let simulated = SimulatedCache::default();
+            let (cache, _) = Cache::open_simulated(&simulated, &site.log.reader()).unwrap();
+            simulated.die_after(writes);
+            put_all(&cache, &site.log.reader());
+            simulated.kill(kept);
+            found.insert(check_found(&simulated, &site.log.reader()));
+        }
+    }
+    assert_eq!(found.len(), rounds().len() + 1, "killed in every round: {found:?}");
+}
+
+#[test]
+fn failing_at_any_write_it_goes_no_further_and_has_every_conversation_at_one_mark() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = long_log(dir.path());
+    let mut found = BTreeSet::new();
+    for writes in 0..200 {
+        let simulated = SimulatedCache::default();
+        let (cache, _) = Cache::open_simulated(&simulated, &site.log.reader()).unwrap();
+        simulated.fail_after(Some(writes));
+        let put = put_all(&cache, &site.log.reader());
+        // There is room again, and nobody may go on behind what is half written.
+        simulated.fail_after(None);
+        assert!(put == rounds().len() || put_all(&cache, &site.log.reader()) == 0);
+        let _ = cache.close();
+        drop(cache);
+        if writes % 2 == 0 {
+            simulated.cut_power(|| true);
+        }
+        let through = check_found(&simulated, &site.log.reader());
+        assert!(through.is_none() || through.is_some_and(|through| through >= put as u64), "{put} rounds, {through:?}");
+        found.insert(through);
+    }
+    assert_eq!(found.len(), rounds().len() + 1, "failed in every round: {found:?}");
 }

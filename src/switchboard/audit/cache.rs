@@ -1,5 +1,7 @@
 //! The cache against the log: what a start would believe must be what the events say.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use super::{Audit, Held};
@@ -46,6 +48,10 @@ impl Audit {
             return Ok(false);
         }
         if place != held.place() {
+            // One that was opened again: a start goes by what is open.
+            if place == Place::Closed {
+                return Ok(false);
+            }
             return Err(format!("conversation {id} stands in the cache as {place:?}, the log says {:?}", held.place()));
         }
         let folded = held.head();
@@ -82,8 +88,14 @@ impl Audit {
     }
 
     fn missing(&self, cache: &Cache, through: u64) -> Result<String, String> {
-        for (id, _) in self.held.iter().filter(|(_, held)| held.last_frame() <= through) {
-            if cache.get(id.as_str()).map_err(|error| error.to_string())?.is_none() {
+        let open: Result<HashSet<String>, LogError> = cache.scan_open().map(|found| Ok(found?.0)).collect();
+        let open = open.map_err(|error| error.to_string())?;
+        for (id, held) in self.held.iter().filter(|(_, held)| held.last_frame() <= through) {
+            let is_there = match held.place() {
+                Place::Open => open.contains(id.as_str()),
+                Place::Closed => cache.closed(id.as_str()).map_err(|error| error.to_string())?.is_some(),
+            };
+            if !is_there {
                 return Ok(format!("conversation {id} is not in the cache"));
             }
         }
