@@ -2,9 +2,12 @@
 //!
 //! The client library would reconnect by itself and then send what had waited in its channel:
 //! newer events before older ones that the server never got. So a connection here lives and dies
-//! whole: its tasks run on a runtime of its own, the library's first attempt to reconnect is put
-//! off for ever, and when the owner hears of the loss it ends the runtime and makes a new
-//! connection. A runtime of its own also keeps the socket busy while the rest of the service works.
+//! whole: the library's task ends at its first attempt to reconnect, with all that waited, and the
+//! owner, who hears of the loss, makes a new connection.
+//!
+//! Its tasks run on a [`Thread`] of which others know, so that whoever fills or empties its channels can work on the
+//! same one: what is written by one and read by the next is still in that processor's cache, and memory goes back to
+//! the thread that took it. The publisher works so, and the intake of requests.
 //!
 //! Requests come in on one connection, and everything else goes over another: the library writes nothing as long as
 //! there is something to read, so that on one connection a flood of requests would let no answer leave. And a
@@ -18,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use async_nats::{Client, ConnectOptions, Event, ServerAddr, Subject};
 use futures_util::StreamExt;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -83,28 +86,30 @@ pub struct Connection {
     pub client: Client,
     lost: watch::Receiver<bool>,
     complaints: Arc<Complaints>,
-    tasks: Tasks,
+    thread: Arc<Thread>,
 }
 
-/// The runtime on which a connection's tasks live; they end with it, without anybody waiting for them.
-struct Tasks(Option<Runtime>);
+/// A thread with the tasks of connections; they end with it, without anybody waiting for them.
+pub struct Thread(Option<Runtime>);
 
-impl Tasks {
-    fn new() -> Result<Tasks, EdgeError> {
-        let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("nats").enable_all().build();
-        runtime.map(|runtime| Tasks(Some(runtime))).map_err(EdgeError::Thread)
+impl Thread {
+    /// A thread of that name.
+    pub fn new(name: &str) -> Result<Arc<Thread>, EdgeError> {
+        let runtime = Builder::new_multi_thread().worker_threads(1).thread_name(name).enable_all().build();
+        runtime.map(|runtime| Arc::new(Thread(Some(runtime)))).map_err(EdgeError::Thread)
     }
 
-    fn runtime(&self) -> &Runtime {
-        self.0.as_ref().expect("it is there until it is dropped")
+    /// Where tasks of the thread are spawned.
+    pub fn handle(&self) -> &Handle {
+        self.0.as_ref().expect("it is there until it is dropped").handle()
     }
 
     async fn run<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> Result<T, EdgeError> {
-        self.runtime().spawn(task).await.map_err(|panicked| EdgeError::Connect(Box::new(panicked)))
+        self.handle().spawn(task).await.map_err(|panicked| EdgeError::Connect(Box::new(panicked)))
     }
 }
 
-impl Drop for Tasks {
+impl Drop for Thread {
     fn drop(&mut self) {
         if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
@@ -113,10 +118,11 @@ impl Drop for Tasks {
 }
 
 impl Connection {
-    /// Connects to one of the servers; tries until it succeeds, or the server refuses the first credentials.
+    /// Connects to one of the servers, on `thread`; tries until it succeeds, or the server refuses the first credentials.
     pub async fn make(
         options: &Options,
         purpose: Purpose,
+        thread: &Arc<Thread>,
         stats: &Arc<Stats>,
         is_first: bool,
     ) -> Result<Connection, EdgeError> {
@@ -124,7 +130,7 @@ impl Connection {
         let mut quiet_until = Instant::now();
         loop {
             for url in &options.urls {
-                match connect(url, options, purpose, stats).await {
+                match connect(url, options, purpose, thread, stats).await {
                     Ok(connection) => {
                         stats.connections.increment(1);
                         tracing::info!(server = %shown(url), ?purpose, "connected to NATS");
@@ -147,7 +153,7 @@ impl Connection {
 
     /// Runs a task on the thread of this connection, between its readings and writings; it ends with it.
     pub fn run_beside(&self, tasks: &mut JoinSet<()>, task: impl Future<Output = ()> + Send + 'static) {
-        tasks.spawn_on(task, self.tasks.runtime().handle());
+        tasks.spawn_on(task, self.thread.handle());
     }
 
     /// Returns when the server has done everything asked of it on this connection before.
@@ -195,9 +201,9 @@ async fn connect(
     url: &ServerAddr,
     options: &Options,
     purpose: Purpose,
+    thread: &Arc<Thread>,
     stats: &Arc<Stats>,
 ) -> Result<Connection, EdgeError> {
-    let tasks = Tasks::new()?;
     let (tell_lost, lost) = watch::channel(false);
     let complaints = Arc::new(Complaints::default());
     let connect_options = credentials(&options.credentials)
@@ -213,13 +219,14 @@ async fn connect(
         .reconnect_delay_callback(end_at_second_call(tell_lost))
         .event_callback(told_of(purpose, stats.clone(), complaints.clone()));
     let url = url.clone();
-    let connected = tasks.run(async move { connect_options.connect(url).await }).await?;
+    let connected = thread.run(async move { connect_options.connect(url).await }).await?;
     let client = connected.map_err(|error| EdgeError::Connect(Box::new(error)))?;
-    Ok(Connection { client, lost, complaints, tasks })
+    Ok(Connection { client, lost, complaints, thread: thread.clone() })
 }
 
-/// The library asks for a delay before each attempt to connect: first when the connection is
-/// made, and again only when it is lost.
+/// The library asks for a delay before each attempt to connect: first when the connection is made, and again only
+/// when it is lost. Then its task ends here: by unwinding, because it knows no other end without another attempt, and
+/// without a word, because that is no fault.
 fn end_at_second_call(tell_lost: watch::Sender<bool>) -> impl Fn(usize) -> Duration + Send + Sync {
     let is_made = AtomicBool::new(false);
     move |_attempt| {
@@ -227,7 +234,7 @@ fn end_at_second_call(tell_lost: watch::Sender<bool>) -> impl Fn(usize) -> Durat
             return Duration::ZERO;
         }
         tell_lost.send_replace(true);
-        Duration::MAX
+        std::panic::resume_unwind(Box::new("the connection is lost"))
     }
 }
 
@@ -299,4 +306,61 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::edge::Events;
+
+    /// Speaks as much as a server does before anything is published.
+    fn let_in(listener: &TcpListener) -> BufReader<TcpStream> {
+        let mut stream = BufReader::new(listener.accept().unwrap().0);
+        stream.get_mut().write_all(b"INFO {\"server_id\":\"test\",\"max_payload\":1048576}\r\n").unwrap();
+        while next_line(&mut stream) != "PING" {}
+        stream.get_mut().write_all(b"PONG\r\n").unwrap();
+        stream
+    }
+
+    fn next_line(stream: &mut BufReader<TcpStream>) -> String {
+        let mut line = String::new();
+        assert!(stream.read_line(&mut line).unwrap() > 0, "expected a line, got the end");
+        line.trim_end().to_owned()
+    }
+
+    fn options(listener: &TcpListener) -> Options {
+        Options {
+            urls: vec![format!("nats://{}", listener.local_addr().unwrap()).parse().unwrap()],
+            credentials: Credentials::None,
+            prefix: "switchboard".into(),
+            reply_prefix: "_INBOX".into(),
+            http: None,
+            events: Events::Core,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_lost_connection_ends_with_all_that_waits_and_its_thread_serves_the_next() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (options, thread, stats) = (options(&listener), Thread::new("test").unwrap(), Arc::new(Stats::new()));
+        let make = || Connection::make(&options, Purpose::Publishing, &thread, &stats, true);
+        let server = tokio::task::spawn_blocking(move || (let_in(&listener), listener));
+        let first = make().await.unwrap();
+        let (stream, listener) = server.await.unwrap();
+        drop(stream);
+        first.lost().await;
+        let refused = async { while first.client.publish("late", "".into()).await.is_ok() {} };
+        timeout(CONNECT_WAIT, refused).await.expect("a publish is refused once the connection is lost");
+        let server = tokio::task::spawn_blocking(move || {
+            let mut stream = let_in(&listener);
+            std::iter::from_fn(|| Some(next_line(&mut stream))).find(|line| line.contains("PUB"))
+        });
+        let next = make().await.unwrap();
+        next.client.publish("next", "".into()).await.unwrap();
+        assert_eq!(server.await.unwrap().as_deref(), Some("PUB next 0"));
+        assert!(first.client.publish("late", "".into()).await.is_err());
+    }
 }

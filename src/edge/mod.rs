@@ -31,9 +31,10 @@ use std::sync::Arc;
 
 use async_nats::ServerAddr;
 use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinError, JoinHandle};
 
-use connection::Connection;
 pub use connection::Credentials;
+use connection::{Connection, Thread};
 
 use crate::switchboard::past::Archive;
 use crate::switchboard::port::Effect;
@@ -184,10 +185,11 @@ pub async fn run(options: Options, core: Core, shutdown: impl Future<Output = ()
         receivers: core.receivers,
     };
     let archive = parts.archive.clone();
-    let publishing = publisher::run(parts, core.effects, turned);
+    let publisher = Thread::new("publisher")?;
+    let publishing = publisher.handle().spawn(publisher::run(parts, core.effects, turned));
     let identity = Identity::new(&options.prefix, &core.log_id);
-    let service =
-        Arc::new(Service { options, handle: core.handle, archive, log_id: core.log_id, identity, stats, readiness });
+    let (handle, log_id) = (core.handle, core.log_id);
+    let service = Arc::new(Service { options, handle, archive, log_id, identity, stats, readiness, publisher });
     let outcome = serve_and_stop(&service, turns, publishing, shutdown).await;
     if let Some(pages) = pages {
         pages.abort();
@@ -198,11 +200,10 @@ pub async fn run(options: Options, core: Core, shutdown: impl Future<Output = ()
 async fn serve_and_stop(
     service: &Arc<Service>,
     turns: mpsc::Sender<Turn>,
-    publishing: impl Future<Output = Result<(), String>> + Send + 'static,
+    mut publishing: JoinHandle<Result<(), String>>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), EdgeError> {
     let (tell_stop, stop) = watch::channel(false);
-    let mut publishing = tokio::spawn(publishing);
     let serving = service::serve(service, &turns, stop);
     tokio::pin!(serving, shutdown);
     let served = loop {
@@ -242,7 +243,7 @@ async fn lost(connection: Option<Box<Connection>>) {
     }
 }
 
-fn published_to_the_end(outcome: Result<Result<(), String>, tokio::task::JoinError>) -> Result<(), EdgeError> {
+fn published_to_the_end(outcome: Result<Result<(), String>, JoinError>) -> Result<(), EdgeError> {
     match outcome {
         Ok(published) => published.map_err(EdgeError::Publication),
         Err(panicked) => Err(EdgeError::Publication(format!("publication ended: {panicked}"))),

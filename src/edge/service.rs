@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval_at, timeout};
 
-use super::connection::{Connection, Purpose};
+use super::connection::{Connection, Purpose, Thread};
 use super::discovery::Identity;
 use super::http::{Readiness, Reason};
 use super::intake::{self, Intake, Stopping};
@@ -56,6 +56,8 @@ pub struct Service {
     pub stats: Arc<Stats>,
     /// What keeps it from being ready.
     pub readiness: Arc<Readiness>,
+    /// Where the publisher works, and so the connection that it publishes on.
+    pub publisher: Arc<Thread>,
 }
 
 /// Why a connection is used no longer.
@@ -248,7 +250,12 @@ pub(super) async fn asked(stop: &mut watch::Receiver<bool>) {
 
 impl Service {
     async fn connect(&self, purpose: Purpose, is_first: bool) -> Result<Connection, EdgeError> {
-        Connection::make(&self.options, purpose, &self.stats, is_first).await
+        let thread = match purpose {
+            Purpose::Publishing => self.publisher.clone(),
+            Purpose::Requests => Thread::new("requests")?,
+            Purpose::Refusals => Thread::new("refusals")?,
+        };
+        Connection::make(&self.options, purpose, &thread, &self.stats, is_first).await
     }
 
     fn is_heard(&self, client: &Client) {
