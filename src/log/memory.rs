@@ -116,6 +116,14 @@ impl SimulatedDisk {
         self.state().unsynced.len()
     }
 
+    /// The last frame that a power cut leaves there for certain.
+    pub fn stable_frames(&self) -> u64 {
+        let state = self.state();
+        let last = state.values.last_key_value().and_then(|(key, _)| key.first_chunk());
+        let last = last.map_or(0, |number| u64::from_be_bytes(*number));
+        last - state.unsynced.len() as u64
+    }
+
     /// Changes a stored frame, to see that it is found out; `None` removes it.
     pub fn tamper(&self, frame: u64, change: impl FnOnce(Vec<u8>) -> Option<Vec<u8>>) {
         let mut state = self.state();

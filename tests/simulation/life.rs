@@ -61,6 +61,17 @@ impl World {
         }
     }
 
+    /// The power fails when the service has shown what it found, and has written nothing itself.
+    pub fn start_and_cut(&mut self, dice: &mut Dice) {
+        if self.process.is_some() {
+            return;
+        }
+        self.start(dice);
+        self.link();
+        self.settle_accounts();
+        self.cut_power_at_once(dice);
+    }
+
     /// Nothing more is heard of it; what it had sent may still arrive, up to a point.
     pub fn kill(&mut self, dice: &mut Dice) {
         if self.process.take().is_some() {
@@ -94,6 +105,10 @@ impl World {
         if dice.one_in(2) {
             self.kill_in_write(dice);
         }
+        self.cut_power_at_once(dice);
+    }
+
+    fn cut_power_at_once(&mut self, dice: &mut Dice) {
         self.kill(dice);
         self.machine.disk.cut_power(dice.below(4) as usize);
         self.machine.cache.cut_power(|| dice.one_in(2));
@@ -113,10 +128,8 @@ impl World {
         let mut dice = Dice::new(self.witness.last_seq());
         while process.read() {}
         process.fence();
-        let sent_through = process.sent_through();
-        for sent in std::mem::take(&mut process.sent) {
-            self.network.send(sent, &mut self.clients, &mut self.witness, sent_through);
-        }
+        let (sent, sent_through) = (std::mem::take(&mut process.sent), process.sent_through());
+        self.send(sent, sent_through);
         let arriving = if dice.one_in(4) { dice.below(60) as usize } else { self.network.sent.len() };
         self.arrive(false, arriving as u64);
         for through in std::mem::take(&mut self.network.proofs) {

@@ -40,6 +40,7 @@ pub enum Kind {
     Stop,
     Start,
     StartIsKilled,
+    StartIsCut,
     // The machine
     Kill,
     KillInWrite,
@@ -89,7 +90,7 @@ const USUAL: [(Kind, u64); 18] = [
 ];
 
 /// What some runs have, and how often then.
-const FAULTS: [(Kind, u64); 19] = [
+const FAULTS: [(Kind, u64); 20] = [
     (Kind::AskAgain, 15),
     (Kind::DeliverLate, 15),
     (Kind::DeliverTwice, 6),
@@ -99,6 +100,7 @@ const FAULTS: [(Kind, u64); 19] = [
     (Kind::ClockJumps, 3),
     (Kind::Stop, 2),
     (Kind::StartIsKilled, 3),
+    (Kind::StartIsCut, 3),
     (Kind::Kill, 2),
     (Kind::KillInWrite, 3),
     (Kind::KillInKeep, 4),

@@ -77,6 +77,11 @@ impl Witness {
         self.events.len() as u64
     }
 
+    /// Frames that were read.
+    pub fn frames(&self) -> u64 {
+        self.frames
+    }
+
     pub fn last_at(&self) -> Time {
         self.last_at
     }

@@ -8,7 +8,7 @@ use switchboard::log::Log;
 use switchboard::switchboard::port::Ask;
 
 use super::clients::{Clients, What, channel_of, random_call, random_config, random_id, random_question, usual};
-use super::machine::{Input, Machine, Process, Setup};
+use super::machine::{Input, Machine, Process, Sent, Setup};
 use super::network::Network;
 use super::random::Dice;
 use super::say::*;
@@ -81,6 +81,7 @@ impl World {
             Kind::LinkLost => self.lose_link(&mut dice),
             Kind::Start => self.start(&mut dice),
             Kind::StartIsKilled => self.start_and_kill(&mut dice),
+            Kind::StartIsCut => self.start_and_cut(&mut dice),
             Kind::TimePasses => self.pass_time(&mut dice),
             Kind::ClockJumps => self.jump(&mut dice),
             Kind::Rest => self.rest(),
@@ -121,16 +122,24 @@ impl World {
     }
 
     /// The witness reads what the log holds now; then what was sent is held to it.
-    fn settle_accounts(&mut self) {
+    pub fn settle_accounts(&mut self) {
         let Some(process) = &mut self.process else { return };
         self.witness.ready_at = process.ready_at;
         self.witness.read_log(&process.log.reader());
-        let sent_through = process.sent_through();
-        for sent in std::mem::take(&mut process.sent) {
-            self.network.send(sent, &mut self.clients, &mut self.witness, sent_through);
-        }
-        if process.is_over() {
+        let is_over = process.is_over();
+        let (sent, sent_through) = (std::mem::take(&mut process.sent), process.sent_through());
+        self.send(sent, sent_through);
+        if is_over {
             self.end();
+        }
+    }
+
+    /// What the service sends leaves, held to the log and to what of it the next power cut would leave.
+    pub fn send(&mut self, sent: Vec<Sent>, sent_through: u64) {
+        let (shown, stable) = (self.witness.frames(), self.machine.disk.stable_frames());
+        assert!(sent.is_empty() || shown <= stable, "I6: {shown} frames are shown, {stable} are on stable storage");
+        for sent in sent {
+            self.network.send(sent, &mut self.clients, &mut self.witness, sent_through);
         }
     }
 
