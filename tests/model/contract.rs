@@ -176,7 +176,7 @@ impl Rules {
     fn faults_of_start(&self, asked: &Asked) -> Option<&'static str> {
         match () {
             _ if asked.to.as_ref().is_some_and(|to| self.enabled(to).is_none()) => Some("invalid_target"),
-            _ if is_too_large(&merged(&Map::new(), &asked.metadata)) => Some("metadata_too_large"),
+            _ if is_too_large(&Map::new(), &asked.metadata) => Some("metadata_too_large"),
             _ => None,
         }
     }
@@ -255,19 +255,19 @@ impl Rules {
     fn without_control(&self, talk: &Talk, asked: &Asked) -> Answer {
         let is_offered = talk.offer.as_ref().is_some_and(|offer| offer.to == asked.who);
         let is_owner = talk.owner.as_ref() == Some(&asked.who);
-        let after = merged(&talk.metadata, &asked.metadata);
+        let is_too_large_here = is_too_large(&talk.metadata, &asked.metadata);
         match asked.verb {
             Take if !self.enabled(&asked.who).is_some_and(|me| me.can_take) => Refused("not_allowed"),
-            Take if is_too_large(&after) => Refused("metadata_too_large"),
+            Take if is_too_large_here => Refused("metadata_too_large"),
             Take if is_owner => Unchanged,
             Take => Happens(pass(talk, &asked.who, "take", asked)),
-            Accept if is_owner && talk.is_accepted && is_too_large(&after) => Refused("metadata_too_large"),
+            Accept if is_owner && talk.is_accepted && is_too_large_here => Refused("metadata_too_large"),
             Accept if is_owner && talk.is_accepted => Unchanged,
             _ if !is_offered => Refused("not_offered"),
             Decline => Happens(list([withdrawn(talk, "declined", asked.reason.as_ref())])),
             _ => {
                 let offered = talk.offer.as_ref().map(|offer| offer.metadata.clone()).unwrap_or_default();
-                match is_too_large(&merged(&merged(&talk.metadata, &offered), &asked.metadata)) {
+                match is_too_large(&merged(&talk.metadata, &offered), &asked.metadata) {
                     true => Refused("metadata_too_large"),
                     false => Happens(vec![json!({
                         "type": "control.accepted", "from": talk.owner, "to": asked.who, "metadata": asked.metadata
@@ -291,7 +291,7 @@ impl Rules {
         if matches!(asked.verb, Pass | Offer) && (to.is_none() || (asked.verb == Offer && is_mine)) {
             return Refused("invalid_target");
         }
-        if is_too_large(&merged(&talk.metadata, &asked.metadata)) {
+        if is_too_large(&talk.metadata, &asked.metadata) {
             return Refused("metadata_too_large");
         }
         match (asked.verb, to) {
@@ -468,9 +468,15 @@ pub fn merged(metadata: &Map<String, Value>, patch: &Map<String, Value>) -> Map<
     after
 }
 
-/// Over 64 keys or 4 KiB.
-fn is_too_large(metadata: &Map<String, Value>) -> bool {
-    metadata.len() > 64 || Value::Object(metadata.clone()).to_string().len() > 4096
+/// Over 64 keys or 4 KiB after merging, or over 128 keys or 8 KiB, deleted ones too, in the command.
+fn is_too_large(metadata: &Map<String, Value>, patch: &Map<String, Value>) -> bool {
+    let exceeds = |facts: &Map<String, Value>, keys, bytes| facts.len() > keys || bytes_of(facts) > bytes;
+    exceeds(patch, 128, 8192) || exceeds(&merged(metadata, patch), 64, 4096)
+}
+
+/// As JSON.
+pub fn bytes_of(metadata: &Map<String, Value>) -> usize {
+    Value::Object(metadata.clone()).to_string().len()
 }
 
 /// A time as it is written.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 use switchboard::domain::ConversationId;
 
-use super::contract::{Answer, Around, Asked, Integration, OnEnd, Rules, Settings, Verb};
+use super::contract::{Answer, Around, Asked, Integration, OnEnd, Rules, Settings, Verb, bytes_of, merged};
 use super::random::{Dice, seeds, steps};
 use super::say::{Call, put};
 use super::site::{BEGIN, Site};
@@ -273,7 +273,8 @@ impl Town {
             Verb::Start if dice.one_in(3) => asked.to = Some(dice.pick(&INTEGRATIONS).to_owned()),
             _ => {}
         }
-        self.say_more(&mut asked, at);
+        let held = talk.map(|talk| talk.metadata.clone()).unwrap_or_default();
+        self.say_more(&mut asked, at, &held);
         let talk = self.talks.get(&id).map(|live| &live.talk);
         let (epoch, version) = talk.map_or((0, 0), |talk| (talk.epoch, talk.version));
         match self.dice.below(16) {
@@ -285,7 +286,7 @@ impl Town {
     }
 
     /// What the verb may carry besides.
-    fn say_more(&mut self, asked: &mut Asked, at: u64) {
+    fn say_more(&mut self, asked: &mut Asked, at: u64, held: &Map<String, Value>) {
         let (dice, now) = (&mut self.dice, self.now);
         use Verb::*;
         let mut some = |text: &str| dice.one_in(2).then(|| format!("{text}{at}"));
@@ -311,7 +312,7 @@ impl Town {
             asked.expires_in = Some(dice.pick(&[1000, 30_000, 10 * MINUTE]));
         }
         if matches!(asked.verb, Start | Pass | Offer | Accept | Take | Release) {
-            asked.metadata = random_metadata(dice);
+            asked.metadata = random_metadata(dice, held);
         }
     }
 }
@@ -342,7 +343,10 @@ fn random_integration(dice: &mut Dice, talk: Option<&Talk>) -> String {
     likely.filter(|_| dice.below(5) > 0).unwrap_or_else(|| dice.pick(&INTEGRATIONS).to_owned())
 }
 
-fn random_metadata(dice: &mut Dice) -> Map<String, Value> {
+fn random_metadata(dice: &mut Dice, held: &Map<String, Value>) -> Map<String, Value> {
+    if dice.one_in(12) {
+        return metadata_near_a_bound(dice, held);
+    }
     let mut metadata = Map::new();
     for _ in 0..dice.below(3) {
         let value = match dice.below(5) {
@@ -354,14 +358,34 @@ fn random_metadata(dice: &mut Dice) -> Map<String, Value> {
         };
         metadata.insert(format!("k{}", dice.below(6)), value);
     }
-    match dice.below(40) {
-        0 => metadata.extend((0..65).map(|at| (format!("many{at}"), json!(at)))),
-        1 => drop(metadata.insert("long".into(), json!("x".repeat(5000)))),
-        2 => metadata.extend((0..60).map(|at| (format!("many{at}"), json!(at)))),
-        3 => metadata.extend((0..60).map(|at| (format!("many{at}"), Value::Null))),
-        _ => {}
+    // What was much makes room again.
+    if dice.one_in(3) {
+        metadata.extend(held.keys().filter(|key| !key.starts_with('k')).map(|key| (key.clone(), Value::Null)));
     }
     metadata
+}
+
+/// One less than a bound, as much, or one more: of what is held afterwards, or of the command itself.
+fn metadata_near_a_bound(dice: &mut Dice, held: &Map<String, Value>) -> Map<String, Value> {
+    let mut near = |bound: u64| (bound - 1 + dice.below(3)) as usize;
+    let (keys, bytes, deleted, long) = (near(64), near(4096), near(128), near(8192));
+    let mut metadata = Map::new();
+    match dice.below(4) {
+        0 => metadata.extend((0..).map(|at| (format!("many{at}"), json!(at))).take(keys.saturating_sub(held.len()))),
+        1 => {
+            metadata.insert("long".into(), json!(""));
+            let left = bytes.saturating_sub(bytes_of(&merged(held, &metadata)));
+            metadata.insert("long".into(), json!("x".repeat(left)));
+        }
+        2 => metadata.extend((0..deleted).map(|at| (format!("gone{at}"), Value::Null))),
+        _ => drop(metadata.insert("g".repeat(long - bytes_of_one_deleted()), Value::Null)),
+    }
+    metadata
+}
+
+/// Beside its name.
+fn bytes_of_one_deleted() -> usize {
+    bytes_of(&Map::from_iter([(String::new(), Value::Null)]))
 }
 
 /// A configuration; the timeouts of integrations and of channels are never the same, so that it shows whose applies.
