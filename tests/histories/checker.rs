@@ -3,14 +3,16 @@
 //! 1. Each decision is some client's request, once, or fell due, and the contract lets it follow from the state before.
 //! 2. A command id decides once, and repeats are answered as the first.
 //! 3. What was answered as applied stands in the log, as it was answered.
+//!    What was refused, or changed nothing, does not.
 //! 4. Everything else that was answered shows a state, and is right in it, that stood in the log at a moment between the
 //!    request and its answer; one order of all of them respects real time.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 
-use crate::history::{Operation, Said, mark};
+use crate::history::{Attempt, Operation, Said, mark};
 use crate::judge::{Expected, judge, judge_due};
+use crate::listings;
 use crate::log::{CONFIG, Decision};
 use crate::order::{self, Item, Place};
 use crate::reads::Reads;
@@ -45,6 +47,10 @@ pub fn check(operations: &[Operation], log: &[Decision]) -> Result<Tally, String
         let found = items_of(number, operation, log, &reads).map_err(|what| told(&what, number, operation))?;
         whose.extend(std::iter::repeat_n(number, found.len()));
         items.extend(found);
+    }
+    for (number, item) in listings::items(operations, &timeline)? {
+        whose.push(number);
+        items.push(item);
     }
     order::find(&items).map_err(|(at, from)| {
         let number = whose[at];
@@ -172,6 +178,9 @@ fn items_of<'a>(
     let line =
         (operation.attempts.len() == 1 && is_ordered(operation)).then_some((operation.client, operation.name.as_str()));
     let decision = reads.traced.decision_of(number).map(|at| &log[at]);
+    if decision.is_some() && !operation.attempts.iter().any(may_have_decided) {
+        return Err("decided, and answered otherwise".into());
+    }
     let mut first_applied = None;
     for attempt in &operation.attempts {
         let Some((answered, said)) = &attempt.answer else { continue };
@@ -197,6 +206,11 @@ fn items_of<'a>(
         items.push(Item { sent: first.sent, answered: first_applied, line, place: Place::At(2 * decision.last) });
     }
     Ok(items)
+}
+
+/// Whether it was not answered, or as what recorded something.
+fn may_have_decided(attempt: &Attempt) -> bool {
+    attempt.answer.as_ref().is_none_or(|(_, said)| !said.events.is_empty() && !said.replayed)
 }
 
 /// Questions are not answered in the order of the commands beside them, and a configuration comes in by another door.

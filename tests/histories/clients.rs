@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::{Client, HeaderMap, Message};
 use futures_util::StreamExt;
@@ -16,7 +16,7 @@ use crate::board::Board;
 use crate::commands::{self, Part};
 use crate::history::{Invoked, Operation, Recorder, Said};
 use crate::random::Random;
-use crate::site::Site;
+use crate::site::{PATIENCE, Site};
 use crate::wire::Wire;
 
 /// How long an answer is waited for before the client goes on, or asks again. A later answer counts all the same.
@@ -31,6 +31,9 @@ const AT_ONCE_MAX: u64 = 4;
 /// All clients, and what they share.
 pub struct Clients {
     shared: Arc<Shared>,
+    listener: Client,
+    /// Since when who listens misses nothing.
+    heard_since: u64,
     running: Vec<JoinHandle<()>>,
 }
 
@@ -68,10 +71,41 @@ impl Clients {
         for (number, part) in parts().into_iter().enumerate() {
             let connection = connections[number % CONNECTIONS].clone();
             let random = Random(seed.wrapping_add(number as u64 * 7919));
-            let one = One { part, number, connection, shared: shared.clone(), random, last: None };
+            let one = One { part, number, connection, shared: shared.clone(), random, last: None, listing: None };
             running.push(tokio::spawn(one.run()));
         }
-        Clients { shared, running }
+        let mut clients = Clients { shared, listener, heard_since: 0, running };
+        clients.hears_again().await;
+        clients
+    }
+
+    /// Who listens hears everything from now on.
+    pub async fn hears_again(&mut self) {
+        self.hears().await;
+        self.heard_since = self.shared.recorder.now();
+    }
+
+    /// Who listens has heard everything until now, and may miss what comes.
+    pub async fn heard_until_now(&mut self) {
+        let until = self.hears().await;
+        self.shared.wire.heard_all(self.heard_since, until);
+    }
+
+    /// Waits until a message that the listener sends itself comes back: by then all is with it that the server had got
+    /// when that was sent, which is the time given.
+    async fn hears(&self) -> u64 {
+        let inbox = self.listener.new_inbox();
+        let mut own = self.listener.subscribe(inbox.clone()).await.unwrap();
+        let began = Instant::now();
+        loop {
+            let sent = self.shared.recorder.now();
+            self.listener.publish(inbox.clone(), sent.to_string().into()).await.unwrap();
+            let heard = timeout(Duration::from_millis(500), own.next()).await;
+            if let Ok(Some(message)) = heard {
+                return std::str::from_utf8(&message.payload).unwrap().parse().expect("a time");
+            }
+            assert!(began.elapsed() < PATIENCE, "the server does not answer who listens");
+        }
     }
 
     /// Everything that was asked and answered so far.
@@ -115,15 +149,18 @@ fn parts() -> Vec<Part> {
 async fn listen(client: &Client, shared: &Arc<Shared>) -> JoinHandle<()> {
     let mut events = client.subscribe("switchboard.event.>").await.unwrap();
     let mut inbox = client.subscribe("switchboard.inbox.>").await.unwrap();
+    let mut rejections = client.subscribe("switchboard.rejection.>").await.unwrap();
     client.flush().await.unwrap();
     let shared = shared.clone();
     tokio::spawn(async move {
         loop {
-            tokio::select! {
-                Some(message) = events.next() => shared.wire.hear(&message),
-                Some(message) = inbox.next() => shared.wire.hear(&message),
+            let message = tokio::select! {
+                Some(message) = events.next() => message,
+                Some(message) = inbox.next() => message,
+                Some(message) = rejections.next() => message,
                 else => return,
-            }
+            };
+            shared.wire.hear(&message, shared.recorder.now());
         }
     })
 }
@@ -233,6 +270,8 @@ struct One {
     random: Random,
     /// The last operation with a command id.
     last: Option<usize>,
+    /// The last page of a listing that goes on, and where the next one starts.
+    listing: Option<(usize, String)>,
 }
 
 impl One {
@@ -260,6 +299,10 @@ impl One {
         if let Some(last) = self.last.filter(|_| self.random.is(6)) {
             return last;
         }
+        if let Some((before, after)) = self.listing.clone().filter(|_| self.random.is(80)) {
+            let page = self.next_page(before, after);
+            return self.shared.recorder.begin(page);
+        }
         let mut operation = commands::next(self.part, self.number, &self.shared.board, &mut self.random);
         let takes_id = operation.role != "query" && !matches!(operation.verb.as_str(), "state" | "list" | "put");
         if takes_id && self.random.is(60) {
@@ -271,6 +314,26 @@ impl One {
             self.last = Some(number);
         }
         number
+    }
+
+    fn next_page(&mut self, before: usize, after: String) -> Operation {
+        let mut operation = self.shared.recorder.operation(before);
+        operation.body["after"] = after.into();
+        // A page need not be as long as the one before.
+        if self.random.is(20) {
+            operation.body["limit"] = (1 + self.random.below(4)).into();
+        }
+        Operation { page_before: Some(before), ..operation }
+    }
+
+    /// Where a page says that there is another one, it is asked for sooner or later. One that is not answered is asked
+    /// for again, as another operation; one that is refused ends the listing.
+    fn turn_the_page(&mut self, number: usize, said: &Said) {
+        let operation = self.shared.recorder.operation(number);
+        let is_next = operation.page_before == self.listing.as_ref().map(|(before, _)| *before);
+        if is_next && said.code.as_deref() != Some("busy") {
+            self.listing = said.next.clone().flatten().map(|after| (number, after));
+        }
     }
 
     /// An id of its own; sometimes one that stood on something else.
@@ -291,7 +354,7 @@ impl One {
         let has_id = self.shared.recorder.operation(number).id.is_some();
         for _ in 0..TRIES_MAX {
             match timeout(WAIT, answer).await {
-                Ok(Ok(Some(said))) if said.code.as_deref() != Some("busy") => return,
+                Ok(Ok(Some(said))) if said.code.as_deref() != Some("busy") => return self.turn_the_page(number, &said),
                 _ => sleep(Duration::from_millis(50 + self.random.below(100))).await,
             }
             if !has_id || self.random.is(20) {

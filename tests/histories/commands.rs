@@ -46,6 +46,7 @@ pub fn next(part: Part, client: usize, board: &Board, random: &mut Random) -> Op
         conversation,
         id: None,
         body,
+        page_before: None,
         attempts: Vec::new(),
     };
     if part == Part::Configurer {
@@ -104,7 +105,7 @@ fn integrations(me: &str, known: Option<&Seen>, random: &mut Random) -> (&'stati
     };
     let mut body = match verb {
         "pass" | "offer" => json!({"to": random.pick(&["a", "b", "c", "next", "next", "nobody"])}),
-        "list" => json!({"limit": 1000}),
+        "list" => json!({"limit": random.pick(&[1, 1, 2, 3, 1000])}),
         _ => json!({}),
     };
     match verb {
@@ -141,16 +142,29 @@ fn observers(board: &Board, random: &mut Random) -> (&'static str, Value) {
     match random.weighed(&[(30, "conversation"), (15, "then"), (20, "history"), (15, "conversations"), (20, "log")]) {
         "then" if last > 0 => ("conversation", json!({"at_seq": recent.min(last)})),
         "history" => ("history", json!({"from_seq": recent, "limit": 1 + random.below(20)})),
-        "conversations" => {
-            let mut body = json!({"channel": random.pick(&CHANNELS), "limit": 20});
-            if random.is(70) {
-                body["status"] = json!(["open", "ending"]);
-            }
-            ("conversations", body)
-        }
+        "conversations" => ("conversations", filters(random)),
         "log" => ("log", json!({"from_seq": recent, "limit": 1 + random.below(50)})),
         _ => ("conversation", json!({})),
     }
+}
+
+/// What conversations are listed by; closed ones are many, and listed by channel.
+fn filters(random: &mut Random) -> Value {
+    let mut body = json!({});
+    match random.below(8) {
+        0..3 => body["status"] = json!(["open", "ending"]),
+        3 => body["status"] = json!("ending"),
+        4 => body["owner"] = json!(random.pick(&[Some("a"), Some("b"), Some("c"), None])),
+        5 => body["offered_to"] = json!(random.pick(&NAMES)),
+        6 => body["status"] = json!("closed"),
+        _ => {}
+    }
+    let may_be_closed = body.get("status").is_none_or(|status| status == "closed") && body.get("offered_to").is_none();
+    if may_be_closed || random.is(30) {
+        body["channel"] = json!(random.pick(&CHANNELS));
+    }
+    body["limit"] = json!(if may_be_closed { 4 + random.below(40) } else { 1 + random.below(4) });
+    body
 }
 
 fn words(body: &mut Value, random: &mut Random) {

@@ -20,6 +20,9 @@ pub struct Operation {
     pub conversation: String,
     pub id: Option<String>,
     pub body: Value,
+    /// Of a listing's further pages: the operation that the page before is of.
+    #[serde(default)]
+    pub page_before: Option<usize>,
     pub attempts: Vec<Attempt>,
 }
 
@@ -47,6 +50,9 @@ pub struct Said {
     pub relayed_to: Option<Option<String>>,
     /// The conversation, or those of a page.
     pub states: Vec<Seen>,
+    /// Where the next page of conversations starts, if there is one; none where the answer is no such page.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "there")]
+    pub next: Option<Option<String>>,
     /// The version of the configuration.
     pub version: Option<u64>,
     pub page: Option<Page>,
@@ -107,6 +113,7 @@ impl Said {
             },
             relayed_to: body.get("relayed_to").map(text),
             states,
+            next: body["conversations"].is_array().then(|| text(&body["next"])),
             version: body["version"].as_u64().or_else(|| error?["version"].as_u64()),
             page: is_page.then(|| Page::read(body)),
         }

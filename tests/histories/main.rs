@@ -19,6 +19,7 @@ mod commands;
 mod disk;
 mod history;
 mod judge;
+mod listings;
 mod log;
 #[allow(dead_code, missing_docs, reason = "not all of what it can tell is needed here")]
 mod model;
@@ -30,6 +31,7 @@ mod power;
 mod process;
 mod random;
 mod reads;
+mod rejections;
 #[allow(dead_code, reason = "not all of it is needed here")]
 #[path = "../e2e/server.rs"]
 mod server;
@@ -45,6 +47,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
+use checker::Tally;
 use clients::Clients;
 use history::{Operation, digest_of_event};
 use log::Decision;
@@ -70,7 +73,7 @@ async fn live_through(is_jetstream: bool) {
     let mut random = Random(seed);
     let mut site = Site::new(is_jetstream, None).await;
     let mut clients = Clients::start(&site, random.next(), 15).await;
-    let mut done = nemesis::rage(&mut site, &clients, faults as usize, &mut random).await;
+    let mut done = nemesis::rage(&mut site, &mut clients, faults as usize, &mut random).await;
     if is_jetstream {
         // Filling the streams is heard again by who listens beside them; the order is that of the stream.
         done.breaks.connections = usize::MAX;
@@ -79,6 +82,7 @@ async fn live_through(is_jetstream: bool) {
     let served = served(&mut site).await;
     let kept = if is_jetstream { streams::events(&site, served.len()).await } else { served.clone() };
     wait_for_publication(&clients, &served, &done).await;
+    clients.heard_until_now().await;
     assert_eq!(site.stop().await.code(), Some(0), "{}", site.log());
     output(&["verify"], &site.data).unwrap();
     let log = log::read(&output(&["export"], &site.data).unwrap());
@@ -90,15 +94,22 @@ async fn live_through(is_jetstream: bool) {
     assert!(exported.starts_with(&kept), "the stream holds {} events, the log {}", kept.len(), exported.len());
     let (operations, heard) = (clients.operations(), clients.wire().heard());
     keep(&operations, &log, &heard);
-    let tally = checker::check(&operations, &log).unwrap_or_else(|what| panic!("seed {seed}: {what}"));
+    let tally = judged(&operations, &log, &heard).unwrap_or_else(|what| panic!("seed {seed}: {what}"));
     let (missed, repeats) = wire::check(&heard, &log, done.breaks).unwrap_or_else(|what| panic!("seed {seed}: {what}"));
-    println!("{:?}\n{tally:#?}", done.faults);
+    let (tally, rejected) = tally;
+    println!("{:?}\n{tally:#?}\n{rejected:?}", done.faults);
     println!(
         "{} publications, {repeats} of them repeats; {missed} events unheard; {} relays",
         heard.events.len(),
         heard.relays.len()
     );
     assert!(tally.decisions > 100 && tally.unknown > 0, "little was tried");
+}
+
+/// One order explains the answers, and what was heard of those that did not come.
+fn judged(operations: &[Operation], log: &[Decision], heard: &Heard) -> Result<(Tally, rejections::Tally), String> {
+    let (completed, rejected) = rejections::check(operations, log, &heard.rejections, &heard.spans)?;
+    Ok((checker::check(&completed, log)?, rejected))
 }
 
 /// Every event as `query.log` gives it.
@@ -137,7 +148,7 @@ fn a_kept_history_is_judged_again() {
     let Ok(file) = std::env::var("SWITCHBOARD_TEST_HISTORY") else { return };
     let text = std::fs::read_to_string(file).expect("a kept history");
     let kept: Kept = serde_json::from_str(&text).expect("a kept history");
-    println!("{:#?}", checker::check(&kept.operations, &kept.log).unwrap_or_else(|what| panic!("{what}")));
+    println!("{:#?}", judged(&kept.operations, &kept.log, &kept.heard).unwrap_or_else(|what| panic!("{what}")));
 }
 
 /// A history, what the log has of it, and what was published.

@@ -45,14 +45,14 @@ pub struct Done {
 }
 
 /// Does so many faults to a site whose clients are at work.
-pub async fn rage(site: &mut Site, clients: &Clients, count: usize, random: &mut Random) -> Done {
+pub async fn rage(site: &mut Site, clients: &mut Clients, count: usize, random: &mut Random) -> Done {
     let mut done = Done::default();
     done.breaks.connections = 1;
     for number in 0..count {
         work(site, clients, random).await;
         // Every kind at least once, in a long run.
         let fault = FAULTS.get(number).map_or_else(|| random.weighed(&FAULTS), |(_, fault)| *fault);
-        commit(fault, site, random, &mut done.breaks).await;
+        commit(fault, site, clients, random, &mut done.breaks).await;
         *done.faults.entry(fault).or_default() += 1;
     }
     work(site, clients, random).await;
@@ -70,7 +70,7 @@ pub async fn work(site: &mut Site, clients: &Clients, random: &mut Random) {
     pause(random, 200).await;
 }
 
-async fn commit(fault: Fault, site: &mut Site, random: &mut Random, breaks: &mut Breaks) {
+async fn commit(fault: Fault, site: &mut Site, clients: &mut Clients, random: &mut Random, breaks: &mut Breaks) {
     match fault {
         Fault::ServiceKilled => site.kill(),
         Fault::ServiceKilledWhileStarting => {
@@ -91,10 +91,13 @@ async fn commit(fault: Fault, site: &mut Site, random: &mut Random, breaks: &mut
             let status = site.stop().await;
             assert_eq!(status.code(), Some(0), "told to end:\n{}", site.log());
         }
-        Fault::ServerKilled => return restart_server(site, random, breaks).await,
-        Fault::ServerToldToEnd => {
-            site.signal_server("TERM");
-            return restart_server(site, random, breaks).await;
+        Fault::ServerKilled | Fault::ServerToldToEnd => {
+            clients.heard_until_now().await;
+            if fault == Fault::ServerToldToEnd {
+                site.signal_server("TERM");
+            }
+            restart_server(site, random, breaks).await;
+            return clients.hears_again().await;
         }
         Fault::ServerStopped => {
             site.signal_server("STOP");
@@ -102,8 +105,10 @@ async fn commit(fault: Fault, site: &mut Site, random: &mut Random, breaks: &mut
             return site.signal_server("CONT");
         }
         Fault::BothKilled => {
+            clients.heard_until_now().await;
             site.kill();
             restart_server(site, random, breaks).await;
+            clients.hears_again().await;
         }
     }
     breaks.connections += 1;

@@ -22,6 +22,7 @@ use crate::nemesis::work;
 use crate::process::{exit, signal};
 use crate::random::Random;
 use crate::reads::shows;
+use crate::rejections;
 use crate::site::{Site, ask, output, program};
 use crate::timeline::Timeline;
 use crate::wire::{self, Breaks, Heard};
@@ -117,7 +118,8 @@ impl Place {
         let data = cut.folder().join("data");
         forget_this_boot(&data);
         let log = log::read(&output(&["export"], &data)?);
-        let tally = checker::check(operations, &log)?;
+        let (completed, _) = rejections::check(operations, &log, &heard.rejections, &heard.spans)?;
+        let tally = checker::check(&completed, &log)?;
         wire::check(heard, &log, Breaks { connections: self.connections, outages: 1 })?;
         self.cuts += 1;
         let spoiled = match self.cuts % 2 {

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::checker::Traced;
 use crate::history::{Operation, Page, Said, Seen};
 use crate::judge::{Expected, channel, judge};
+use crate::listings::is_asked_for;
 use crate::log::{CONFIG, Decision};
 use crate::model::{Stage, World};
 use crate::timeline::{Slot, Timeline};
@@ -147,15 +148,8 @@ impl<'a> Reads<'a> {
     fn row(&'a self, operation: &Operation, seen: &Seen) -> Result<First<'a>, String> {
         let slot = self.timeline.with_version(&seen.id, seen.version).filter(|slot| shows(slot, seen));
         let slot = slot.ok_or_else(|| format!("the log never had it so: {seen:?}"))?;
-        let me = Some(&operation.name);
-        let is_asked = match operation.verb.as_str() {
-            "list" => slot.owner.as_ref() == me || slot.offered_to.as_ref() == me,
-            _ => {
-                let is_wanted = operation.body.get("status").is_none() || seen.status != "closed";
-                is_wanted && operation.body["channel"] == channel(&seen.id)
-            }
-        };
-        expect(is_asked, || format!("nobody asked for it: {seen:?}"))?;
+        expect(seen.whole.is_some(), || format!("expected the whole conversation, got {seen:?}"))?;
+        expect(is_asked_for(operation, &seen.id, slot), || format!("nobody asked for it: {seen:?}"))?;
         Ok(Box::new(move |from| Some(from.max(slot.from) | 1).filter(|place| *place <= slot.until)))
     }
 
@@ -196,7 +190,11 @@ impl<'a> Reads<'a> {
         };
         expect(fits, || format!("expected {expected:?}"))?;
         let rest = expected.get(page.events.len()).copied().or_else(|| events.next());
-        expect(is_whole == rest.is_none(), || format!("{:?} comes next", rest.map(|(seq, _)| seq)))?;
+        let rest = rest.map(|(seq, _)| seq);
+        // It may lie before the event that comes next, not behind it, nor before what was shown.
+        let shown = page.events.last().map_or(asked_from, |(seq, _)| seq + 1);
+        let leads_on = |next: u64| rest.is_some_and(|seq| (shown..=seq).contains(&next));
+        expect(page.next_seq.map_or(rest.is_none(), leads_on), || format!("{rest:?} comes next"))?;
         Ok(Box::new(move |after| Some(after.max(from) | 1).filter(|place| *place <= until)))
     }
 

@@ -33,6 +33,7 @@ impl Story {
             conversation: ID.into(),
             id: None,
             body,
+            page_before: None,
             attempts: vec![Attempt { sent: self.now, answer: None }],
         });
         self.operations.len() - 1
@@ -394,7 +395,7 @@ fn a_page_that_lacks_an_event_below_the_head_that_it_names_is_found() {
 fn heard(story: &Story) -> Heard {
     let events = story.log.iter().flat_map(Decision::numbered).map(|(seq, event)| (seq, event.digest)).collect();
     let relayed = |epoch, owner: &str| Relayed { conversation: ID.into(), epoch, owner: Some(owner.into()) };
-    Heard { events, relays: vec![relayed(1, "a"), relayed(2, "b")] }
+    Heard { events, relays: vec![relayed(1, "a"), relayed(2, "b")], ..Heard::default() }
 }
 
 #[test]

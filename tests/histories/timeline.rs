@@ -76,6 +76,11 @@ impl Timeline {
         self.slots.get(conversation).unwrap_or(&self.unknown)
     }
 
+    /// The ids of all conversations.
+    pub fn conversations(&self) -> impl Iterator<Item = &str> {
+        self.slots.keys().map(String::as_str)
+    }
+
     /// The slot after the decision with that last `seq`, and the one before.
     pub fn around(&self, conversation: &str, last: u64) -> Option<(&Slot, &Slot)> {
         let slots = self.slots(conversation);

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::history::digest_of_event;
 use crate::log::Decision;
+use crate::rejections::Rejected;
 use crate::timeline::{Slot, Timeline};
 
 /// What somebody heard who lived through it all.
@@ -22,6 +23,11 @@ pub struct Wire {
 pub struct Heard {
     pub events: Vec<(u64, u64)>,
     pub relays: Vec<Relayed>,
+    #[serde(default)]
+    pub rejections: Vec<Rejected>,
+    /// The times, from and to, through which all that was published was heard.
+    #[serde(default)]
+    pub spans: Vec<(u64, u64)>,
 }
 
 /// A message that was passed on.
@@ -34,8 +40,11 @@ pub struct Relayed {
 }
 
 impl Wire {
-    /// Takes in what came on a subject below `switchboard.`.
-    pub fn hear(&self, message: &Message) {
+    /// Takes in what came at that time on a subject below `switchboard.`.
+    pub fn hear(&self, message: &Message, now: u64) {
+        if let Some(rejected) = Rejected::read(message, now) {
+            return self.heard.lock().unwrap().rejections.push(rejected);
+        }
         let Ok(body) = serde_json::from_slice::<Value>(&message.payload) else { return };
         let tokens: Vec<&str> = message.subject.split('.').collect();
         let mut heard = self.heard.lock().unwrap();
@@ -51,6 +60,11 @@ impl Wire {
             }
             _ => {}
         }
+    }
+
+    /// From one time to the other nothing was missed.
+    pub fn heard_all(&self, since: u64, until: u64) {
+        self.heard.lock().unwrap().spans.push((since, until));
     }
 
     /// All of it so far.
