@@ -29,6 +29,9 @@ pub struct Tally {
     pub found_decided: usize,
     pub replayed: usize,
     pub decisions: usize,
+    /// Listings that came to their end, and the conversations that they showed.
+    pub listings: usize,
+    pub rows: usize,
     pub answers: BTreeMap<String, usize>,
 }
 
@@ -234,6 +237,8 @@ fn tally(operations: &[Operation], log: &[Decision], traced: &Traced) -> Tally {
                 }
                 Some((_, said)) => {
                     tally.replayed += usize::from(said.replayed);
+                    tally.listings += usize::from(said.next == Some(None));
+                    tally.rows += if said.next.is_some() { said.states.len() } else { 0 };
                     *tally.answers.entry(kind(said)).or_default() += 1;
                 }
             }

@@ -1,11 +1,12 @@
 //! What clients ask: mostly what makes sense as things stand, and otherwise anything.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::board::{Board, CHANNELS};
 use crate::history::{Operation, Seen};
 use crate::judge::STRANGER;
 use crate::log::CONFIG;
+use crate::metadata::near_a_bound;
 use crate::random::Random;
 use crate::timeline::NAMES;
 
@@ -65,7 +66,7 @@ fn channels(channel: usize, known: Option<&Seen>, random: &mut Random) -> (&'sta
     let verb = random.weighed(&[(starts, "start"), (50, "message"), (ends, "end"), (10, "state")]);
     let body = match verb {
         "start" if random.is(50) => {
-            json!({"owner": random.pick(&NAMES), "user": "u", "metadata": {"n": random.below(100)}})
+            json!({"owner": random.pick(&NAMES), "user": "u", "metadata": facts("channel", None, random)})
         }
         "message" => {
             let mut body = json!({"message_id": format!("m{}", random.below(1000))});
@@ -111,7 +112,9 @@ fn integrations(me: &str, known: Option<&Seen>, random: &mut Random) -> (&'stati
     match verb {
         "offer" if random.is(40) => body["expires_in"] = json!("1s"),
         "reply" => words(&mut body, random),
-        "pass" | "take" | "accept" if random.is(30) => body["metadata"] = json!({"by": me, "n": random.below(9)}),
+        "pass" | "take" | "accept" | "offer" | "release" if random.is(30) => {
+            body["metadata"] = facts(me, known, random)
+        }
         _ => {}
     }
     (verb, body)
@@ -165,6 +168,19 @@ fn filters(random: &mut Random) -> Value {
     }
     body["limit"] = json!(if may_be_closed { 4 + random.below(40) } else { 1 + random.below(4) });
     body
+}
+
+/// What is kept with a conversation: now and then as much as may be, or more.
+fn facts(by: &str, known: Option<&Seen>, random: &mut Random) -> Value {
+    let whole = known.and_then(|seen| seen.whole.as_ref());
+    let (keys, bytes) = whole.map_or((0, 2), |whole| (whole.keys, whole.bytes));
+    match random.below(10) {
+        0 | 1 => near_a_bound(|end| random.below(end), keys, bytes).into(),
+        // What was much makes room again.
+        _ if keys > 9 => Map::from_iter((0..66).map(|at| (format!("many{at}"), Value::Null))).into(),
+        _ if bytes > 1000 => json!({"long": null}),
+        _ => json!({"by": by, "n": random.below(9)}),
+    }
 }
 
 fn words(body: &mut Value, random: &mut Random) {

@@ -1,11 +1,12 @@
 //! What the clients did and were told: every request with when it was sent, and its answer with when it came.
 
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Mutex;
 use std::time::Instant;
 
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// One thing that a client wanted, sent once or, where no answer came, again under the same command id.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -86,6 +87,10 @@ pub struct Whole {
     pub session: u64,
     pub channel: String,
     pub offered_to: Option<String>,
+    /// A digest of the metadata, and how many keys and bytes they are.
+    pub metadata: u64,
+    pub keys: usize,
+    pub bytes: usize,
     /// A digest of what depends on the version alone: metadata, offer, request and close.
     pub digest: u64,
 }
@@ -157,6 +162,9 @@ impl Seen {
                 session,
                 channel: text(&c["channel"]).unwrap_or_default(),
                 offered_to: text(&c["offer"]["to"]),
+                metadata: digest_of_metadata(c["metadata"].as_object()),
+                keys: c["metadata"].as_object().map_or(0, Map::len),
+                bytes: c["metadata"].to_string().len(),
                 digest: digest(&lasting.map(|field| c[field].to_string())),
             }),
         })
@@ -166,6 +174,12 @@ impl Seen {
 /// What an event says, in a number: as published, as kept in the log and as a page gives it, it is the same.
 pub fn digest_of_event(event: &Value) -> u64 {
     digest(&[event["type"].to_string(), event["data"].to_string()])
+}
+
+/// Metadata in a number, in whatever order they come.
+pub fn digest_of_metadata(metadata: Option<&Map<String, Value>>) -> u64 {
+    let sorted: BTreeMap<_, _> = metadata.into_iter().flatten().collect();
+    digest(&sorted.into_iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>())
 }
 
 /// Some text in a number.

@@ -1,11 +1,13 @@
 //! What the contract says must come of a request, in a state and at a place of the order.
 //!
 //! The rules themselves are those of the model of the small worlds; this adds what it leaves out: callers and channels,
-//! expected versions, command ids, `state`.
+//! expected versions, command ids, metadata, `state`.
 
+use serde_json::Map;
 use switchboard::domain::config::AfterClose;
 
 use crate::history::Operation;
+use crate::metadata::{is_too_large, merged};
 use crate::model::{A, Answer, C, Move, OnEnd, Rules, Stage, To, World};
 use crate::timeline::{NAMES, Slot};
 
@@ -59,8 +61,22 @@ pub fn judge(operation: &Operation, slot: &Slot, c_is_on: bool) -> Expected {
     }
     match answer {
         Answer::Refused(code) => Expected::Refused(code),
+        _ if is_too_much(operation, slot, answer) => Expected::Refused("metadata_too_large"),
         Answer::Unchanged => Expected::Unchanged,
         Answer::Becomes(world) => Expected::Becomes(world),
+    }
+}
+
+/// Whether it sets or deletes more metadata than it may, or more would be there afterwards. A `start` begins from none,
+/// and after the close nothing is looked at.
+fn is_too_much(operation: &Operation, slot: &Slot, answer: Answer) -> bool {
+    let Some(patch) = operation.body["metadata"].as_object() else { return false };
+    let is_offered = slot.offered_to.as_ref() == Some(&operation.name);
+    match operation.verb.as_str() {
+        _ if slot.world.stage == Stage::Closed && answer == Answer::Unchanged => false,
+        "start" => is_too_large(&Map::new(), patch),
+        "accept" if is_offered => is_too_large(&merged(&slot.metadata, &slot.offered_metadata), patch),
+        _ => is_too_large(&slot.metadata, patch),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The log as `switchboard export` gives it: the decisions, in their one order.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use switchboard::domain::Time;
 
 use crate::history::digest_of_event;
@@ -39,6 +39,9 @@ pub struct Happened {
     pub due: Option<u64>,
     /// Of an integration that was registered or changed: its name, and whether it is enabled.
     pub enabled: Option<(String, bool)>,
+    /// What it sets and deletes, or the whole where a session begins or control is assigned.
+    #[serde(default)]
+    pub metadata: Map<String, Value>,
     pub digest: u64,
 }
 
@@ -85,6 +88,7 @@ impl Happened {
             offered_to: text(&after["offer"]["to"]),
             due: time(&data["expires_at"]).or_else(|| time(&data["deadline"])),
             enabled: text(&data["name"]).zip(data["enabled"].as_bool()),
+            metadata: data["metadata"].as_object().cloned().unwrap_or_default(),
             digest: digest_of_event(event),
         }
     }

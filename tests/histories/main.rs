@@ -21,6 +21,8 @@ mod history;
 mod judge;
 mod listings;
 mod log;
+#[path = "../common/metadata.rs"]
+mod metadata;
 #[allow(dead_code, missing_docs, reason = "not all of what it can tell is needed here")]
 mod model;
 mod nemesis;
@@ -36,8 +38,10 @@ mod rejections;
 #[path = "../e2e/server.rs"]
 mod server;
 mod site;
+mod story;
 mod streams;
 mod tampered;
+mod tampered_lists;
 mod timeline;
 mod wire;
 
@@ -103,7 +107,8 @@ async fn live_through(is_jetstream: bool) {
         heard.events.len(),
         heard.relays.len()
     );
-    assert!(tally.decisions > 100 && tally.unknown > 0, "little was tried");
+    let is_much = tally.decisions > 100 && tally.unknown > 0 && tally.listings > 50 && rejected.published > 50;
+    assert!(is_much, "little was tried");
 }
 
 /// One order explains the answers, and what was heard of those that did not come.

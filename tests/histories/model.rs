@@ -1,4 +1,9 @@
-//! The contract written a second time: a state of a few words, each move, and what comes of it.
+//! The contract written once more: a state of a few words, each move, and what comes of it.
+//!
+//! `tests/model` has another, which says every event in full and needs for it what no log tells: when activity was,
+//! what falls due when, every rule of a configuration. Here an answer is tried at each place that it may have had, so a
+//! state is what answers depend on and no more, and nothing in it is unknown to who was only told. What both say of
+//! metadata they share ([`crate::metadata`]).
 
 use switchboard::domain::config::AfterClose;
 

@@ -232,7 +232,9 @@ pub fn shows(slot: &Slot, seen: &Seen) -> bool {
         && slot.owner == seen.owner;
     is_short
         && seen.whole.as_ref().is_none_or(|whole| {
-            whole.session == slot.session && whole.channel == channel(&seen.id) && whole.offered_to == slot.offered_to
+            (whole.session, whole.metadata) == (slot.session, slot.metadata_digest)
+                && whole.channel == channel(&seen.id)
+                && whole.offered_to == slot.offered_to
         })
 }
 

@@ -5,7 +5,11 @@
 
 use std::collections::HashMap;
 
+use serde_json::{Map, Value};
+
+use crate::history::digest_of_metadata;
 use crate::log::{CONFIG, Decision, Happened};
+use crate::metadata::merged;
 use crate::model::{C, Stage, World};
 
 /// The integrations of the model, by their place in it.
@@ -23,6 +27,10 @@ pub struct Slot {
     pub status: String,
     pub owner: Option<String>,
     pub offered_to: Option<String>,
+    pub metadata: Map<String, Value>,
+    /// What accepting the pending offer sets.
+    pub offered_metadata: Map<String, Value>,
+    pub metadata_digest: u64,
     /// When its pending offer expires, and when its end is completed for whoever has it, if that is limited.
     pub expires_at: Option<u64>,
     pub deadline: Option<u64>,
@@ -165,6 +173,9 @@ impl Slot {
             status: String::new(),
             owner: None,
             offered_to: None,
+            metadata: Map::new(),
+            offered_metadata: Map::new(),
+            metadata_digest: digest_of_metadata(None),
             expires_at: None,
             deadline: None,
             owned_since: 0,
@@ -212,11 +223,25 @@ impl Slot {
             "conversation.end_requested" => self.deadline = event.due,
             _ => {}
         }
+        self.take_metadata(kind, &event.metadata);
         (self.version, self.epoch, self.session) = expected;
         self.status = status.to_owned();
         self.owner.clone_from(&event.owner);
         self.offered_to.clone_from(&event.offered_to);
         Ok(())
+    }
+}
+
+impl Slot {
+    fn take_metadata(&mut self, kind: &str, given: &Map<String, Value>) {
+        match kind {
+            "conversation.started" | "conversation.reopened" | "control.assigned" => self.metadata = given.clone(),
+            "control.offered" => self.offered_metadata = given.clone(),
+            "control.accepted" => self.metadata = merged(&merged(&self.metadata, &self.offered_metadata), given),
+            "control.passed" | "control.released" => self.metadata = merged(&self.metadata, given),
+            _ => return,
+        }
+        self.metadata_digest = digest_of_metadata(Some(&self.metadata));
     }
 }
 

@@ -1,10 +1,14 @@
 //! The contract written a second time: a configuration, a conversation in plain words, a command, and what must come
 //! of it — the events in full, or the refusal. It knows nothing of how the service does it.
+//!
+//! `tests/histories/model.rs` is the same in a few words, for who has only answers and the log to go by: it tells what
+//! becomes of a state, and this one what is recorded of it.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use super::metadata::{is_too_large, merged};
 use super::talk::{Stage, Talk};
 
 /// Milliseconds; none is `never`.
@@ -458,25 +462,6 @@ impl Asked {
     fn is_stale(&self, epoch: u64, version: u64) -> bool {
         self.epoch.is_some_and(|expected| expected != epoch) || self.version.is_some_and(|expected| expected != version)
     }
-}
-
-/// Keys merge, `null` deletes.
-pub fn merged(metadata: &Map<String, Value>, patch: &Map<String, Value>) -> Map<String, Value> {
-    let mut after = metadata.clone();
-    after.extend(patch.clone());
-    after.retain(|_, value| !value.is_null());
-    after
-}
-
-/// Over 64 keys or 4 KiB after merging, or over 128 keys or 8 KiB, deleted ones too, in the command.
-fn is_too_large(metadata: &Map<String, Value>, patch: &Map<String, Value>) -> bool {
-    let exceeds = |facts: &Map<String, Value>, keys, bytes| facts.len() > keys || bytes_of(facts) > bytes;
-    exceeds(patch, 128, 8192) || exceeds(&merged(metadata, patch), 64, 4096)
-}
-
-/// As JSON.
-pub fn bytes_of(metadata: &Map<String, Value>) -> usize {
-    Value::Object(metadata.clone()).to_string().len()
 }
 
 /// A time as it is written.

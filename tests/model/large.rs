@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 use switchboard::domain::ConversationId;
 
-use super::contract::{Answer, Around, Asked, Integration, OnEnd, Rules, Settings, Verb, bytes_of, merged};
+use super::contract::{Answer, Around, Asked, Integration, OnEnd, Rules, Settings, Verb};
+use super::metadata::{bytes_of, near_a_bound};
 use super::random::{Dice, seeds, steps};
 use super::say::{Call, put};
 use super::site::{BEGIN, Site};
@@ -345,7 +346,7 @@ fn random_integration(dice: &mut Dice, talk: Option<&Talk>) -> String {
 
 fn random_metadata(dice: &mut Dice, held: &Map<String, Value>) -> Map<String, Value> {
     if dice.one_in(12) {
-        return metadata_near_a_bound(dice, held);
+        return near_a_bound(|end| dice.below(end), held.len(), bytes_of(held));
     }
     let mut metadata = Map::new();
     for _ in 0..dice.below(3) {
@@ -363,29 +364,6 @@ fn random_metadata(dice: &mut Dice, held: &Map<String, Value>) -> Map<String, Va
         metadata.extend(held.keys().filter(|key| !key.starts_with('k')).map(|key| (key.clone(), Value::Null)));
     }
     metadata
-}
-
-/// One less than a bound, as much, or one more: of what is held afterwards, or of the command itself.
-fn metadata_near_a_bound(dice: &mut Dice, held: &Map<String, Value>) -> Map<String, Value> {
-    let mut near = |bound: u64| (bound - 1 + dice.below(3)) as usize;
-    let (keys, bytes, deleted, long) = (near(64), near(4096), near(128), near(8192));
-    let mut metadata = Map::new();
-    match dice.below(4) {
-        0 => metadata.extend((0..).map(|at| (format!("many{at}"), json!(at))).take(keys.saturating_sub(held.len()))),
-        1 => {
-            metadata.insert("long".into(), json!(""));
-            let left = bytes.saturating_sub(bytes_of(&merged(held, &metadata)));
-            metadata.insert("long".into(), json!("x".repeat(left)));
-        }
-        2 => metadata.extend((0..deleted).map(|at| (format!("gone{at}"), Value::Null))),
-        _ => drop(metadata.insert("g".repeat(long - bytes_of_one_deleted()), Value::Null)),
-    }
-    metadata
-}
-
-/// Beside its name.
-fn bytes_of_one_deleted() -> usize {
-    bytes_of(&Map::from_iter([(String::new(), Value::Null)]))
 }
 
 /// A configuration; the timeouts of integrations and of channels are never the same, so that it shows whose applies.

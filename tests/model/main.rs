@@ -8,6 +8,8 @@ mod say;
 #[path = "../core/site.rs"]
 mod site;
 
+#[path = "../common/metadata.rs"]
+mod metadata;
 #[path = "../common/random.rs"]
 mod random;
 

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::contract::{Asked, Rules, Span, Verb, merged, time};
+use super::contract::{Asked, Rules, Span, Verb, time};
+use super::metadata::merged;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Stage {
