@@ -55,13 +55,15 @@ pub fn check(operations: &[Operation], log: &[Decision]) -> Result<Tally, String
         whose.push(number);
         items.push(item);
     }
-    order::find(&items).map_err(|(at, from)| {
-        let number = whose[at];
-        told(
-            &format!("no place for it from {from} on in an order that respects real time"),
-            number,
-            &operations[number],
-        )
+    order::find(&items).map_err(|placeless| {
+        let (number, from) = (whose[placeless.item], placeless.from);
+        let behind = placeless.behind.map_or(String::new(), |item| format!(", behind {}", mark(whose[item])));
+        let lacks = match listings::left_out(operations, number, &timeline, from).as_slice() {
+            [] => String::new(),
+            left_out => format!(", it lacks {left_out:?}"),
+        };
+        let what = format!("no place for it from {from} on in an order that respects real time{behind}{lacks}");
+        told(&what, number, &operations[number])
     })?;
     Ok(tally(operations, log, &traced))
 }
@@ -211,9 +213,10 @@ fn items_of<'a>(
     Ok(items)
 }
 
-/// Whether it was not answered, or as what recorded something.
+/// Whether it was not answered, or as what recorded something, or as what may have.
 fn may_have_decided(attempt: &Attempt) -> bool {
-    attempt.answer.as_ref().is_none_or(|(_, said)| !said.events.is_empty() && !said.replayed)
+    let may = |said: &Said| (!said.events.is_empty() && !said.replayed) || said.code.as_deref() == Some("log_failed");
+    attempt.answer.as_ref().is_none_or(|(_, said)| may(said))
 }
 
 /// Questions are not answered in the order of the commands beside them, and a configuration comes in by another door.

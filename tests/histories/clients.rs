@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use async_nats::{Client, HeaderMap, Message};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
@@ -19,6 +19,8 @@ use crate::random::Random;
 use crate::site::{PATIENCE, Site};
 use crate::wire::Wire;
 
+/// Where who listens hears itself.
+const PROBE: &str = "listening.probe";
 /// How long an answer is waited for before the client goes on, or asks again. A later answer counts all the same.
 const WAIT: Duration = Duration::from_millis(700);
 /// How often something is asked before the client gives up, its outcome unknown.
@@ -32,6 +34,8 @@ const AT_ONCE_MAX: u64 = 4;
 pub struct Clients {
     shared: Arc<Shared>,
     listener: Client,
+    /// When the last message was sent that the listener heard of itself.
+    probes: watch::Receiver<u64>,
     /// Since when who listens misses nothing.
     heard_since: u64,
     running: Vec<JoinHandle<()>>,
@@ -63,7 +67,8 @@ impl Clients {
             stops: AtomicBool::new(false),
             rest_ms,
         });
-        let mut running = vec![listen(&listener, &shared).await];
+        let (probed, probes) = watch::channel(0);
+        let mut running = vec![listen(&listener, &shared, probed).await];
         let mut connections = Vec::new();
         for number in 0..CONNECTIONS {
             connections.push(Connection::new(site.connect().await, number, &shared).await);
@@ -74,7 +79,7 @@ impl Clients {
             let one = One { part, number, connection, shared: shared.clone(), random, last: None, listing: None };
             running.push(tokio::spawn(one.run()));
         }
-        let mut clients = Clients { shared, listener, heard_since: 0, running };
+        let mut clients = Clients { shared, listener, probes, heard_since: 0, running };
         clients.hears_again().await;
         clients
     }
@@ -91,18 +96,16 @@ impl Clients {
         self.shared.wire.heard_all(self.heard_since, until);
     }
 
-    /// Waits until a message that the listener sends itself comes back: by then all is with it that the server had got
+    /// Waits until a message that the listener sends itself comes back: by then it has heard all that the server had got
     /// when that was sent, which is the time given.
-    async fn hears(&self) -> u64 {
-        let inbox = self.listener.new_inbox();
-        let mut own = self.listener.subscribe(inbox.clone()).await.unwrap();
-        let began = Instant::now();
+    async fn hears(&mut self) -> u64 {
+        let (began, first) = (Instant::now(), self.shared.recorder.now());
         loop {
             let sent = self.shared.recorder.now();
-            self.listener.publish(inbox.clone(), sent.to_string().into()).await.unwrap();
-            let heard = timeout(Duration::from_millis(500), own.next()).await;
-            if let Ok(Some(message)) = heard {
-                return std::str::from_utf8(&message.payload).unwrap().parse().expect("a time");
+            self.listener.publish(PROBE, sent.to_string().into()).await.unwrap();
+            let heard = timeout(Duration::from_millis(500), self.probes.wait_for(|sent| *sent >= first)).await;
+            if let Ok(Ok(sent)) = heard {
+                return *sent;
             }
             assert!(began.elapsed() < PATIENCE, "the server does not answer who listens");
         }
@@ -146,18 +149,26 @@ fn parts() -> Vec<Part> {
     parts
 }
 
-async fn listen(client: &Client, shared: &Arc<Shared>) -> JoinHandle<()> {
+async fn listen(client: &Client, shared: &Arc<Shared>, probed: watch::Sender<u64>) -> JoinHandle<()> {
     let mut events = client.subscribe("switchboard.event.>").await.unwrap();
     let mut inbox = client.subscribe("switchboard.inbox.>").await.unwrap();
     let mut rejections = client.subscribe("switchboard.rejection.>").await.unwrap();
+    let mut probes = client.subscribe(PROBE).await.unwrap();
     client.flush().await.unwrap();
     let shared = shared.clone();
     tokio::spawn(async move {
         loop {
             let message = tokio::select! {
+                // What came before a probe is heard before it.
+                biased;
                 Some(message) = events.next() => message,
                 Some(message) = inbox.next() => message,
                 Some(message) = rejections.next() => message,
+                Some(probe) = probes.next() => {
+                    let sent = std::str::from_utf8(&probe.payload).ok().and_then(|sent| sent.parse().ok());
+                    let _ = probed.send(sent.expect("a time"));
+                    continue;
+                }
                 else => return,
             };
             shared.wire.hear(&message, shared.recorder.now());

@@ -26,14 +26,23 @@ pub fn items<'a>(operations: &'a [Operation], timeline: &'a Timeline) -> Result<
         }
         let Some((answered, said)) = page_of(last).filter(|(_, said)| said.next == Some(None)) else { continue };
         let listing = Listing::back_from(operations, last, said).map_err(wrong)?;
-        let unseen = timeline.conversations().filter(|id| !listing.seen.contains(id));
-        items.extend(unseen.map(|id| {
-            let slots = timeline.slots(id);
-            let place = Place::From(Box::new(move |from| first_unasked(last, id, slots, from)));
-            (number, Item { sent: listing.sent, answered: Some(*answered), line: None, place })
+        let sent = listing.sent;
+        // A moment for each, of which the latest bounds what comes after.
+        let place = Place::From(Box::new(move |from| {
+            let mut firsts = listing.unseen(timeline).map(|id| first_unasked(last, id, timeline, from));
+            firsts.try_fold(from, |latest, first| Some(latest.max(first?)))
         }));
+        items.push((number, Item { sent, answered: Some(*answered), line: None, place }));
     }
     Ok(items)
+}
+
+/// The conversations that a listing lacks though they fit at every place from that one on.
+pub fn left_out<'a>(operations: &'a [Operation], number: usize, timeline: &'a Timeline, from: u64) -> Vec<&'a str> {
+    let last = &operations[number];
+    let Some((_, said)) = page_of(last).filter(|(_, said)| said.next == Some(None)) else { return Vec::new() };
+    let Ok(listing) = Listing::back_from(operations, last, said) else { return Vec::new() };
+    listing.unseen(timeline).filter(|id| first_unasked(last, id, timeline, from).is_none()).collect()
 }
 
 /// Whether a conversation is asked for as it is in a slot.
@@ -87,6 +96,12 @@ impl<'a> Listing<'a> {
     }
 }
 
+impl Listing<'_> {
+    fn unseen<'a>(&self, timeline: &'a Timeline) -> impl Iterator<Item = &'a str> {
+        timeline.conversations().filter(|id| !self.seen.contains(id))
+    }
+}
+
 /// The page that an operation came to. Each is asked for once.
 fn page_of(operation: &Operation) -> Option<&(u64, Said)> {
     let [Attempt { answer: Some(answer), .. }] = operation.attempts.as_slice() else { return None };
@@ -109,7 +124,8 @@ fn check_page(operations: &[Operation], operation: &Operation, said: &Said) -> R
 }
 
 /// The first place, not before that one, at which the conversation is not asked for.
-fn first_unasked(operation: &Operation, id: &str, slots: &[Slot], from: u64) -> Option<u64> {
+fn first_unasked(operation: &Operation, id: &str, timeline: &Timeline, from: u64) -> Option<u64> {
+    let slots = timeline.slots(id);
     let begin = slots.partition_point(|slot| slot.until < from);
     let slot = slots[begin..].iter().find(|slot| !is_asked_for(operation, id, slot))?;
     Some(from.max(slot.from) | 1)

@@ -31,6 +31,8 @@ mod power;
 #[allow(dead_code, reason = "not all of it is needed here")]
 #[path = "../e2e/process.rs"]
 mod process;
+#[path = "../common/progress.rs"]
+mod progress;
 mod random;
 mod reads;
 mod rejections;
@@ -56,6 +58,7 @@ use clients::Clients;
 use history::{Operation, digest_of_event};
 use log::Decision;
 use nemesis::Done;
+use progress::Progress;
 use random::Random;
 use site::{PATIENCE, Site, ask, output};
 use wire::Heard;
@@ -74,10 +77,10 @@ async fn live_through(is_jetstream: bool) {
     let faults = from_environment("SWITCHBOARD_TEST_FAULTS").unwrap_or(20);
     let seed = from_environment("SWITCHBOARD_TEST_SEED").unwrap_or_else(|| u64::from(std::process::id()));
     println!("SWITCHBOARD_TEST_SEED={seed}");
-    let mut random = Random(seed);
+    let (mut random, progress) = (Random(seed), Progress::new());
     let mut site = Site::new(is_jetstream, None).await;
     let mut clients = Clients::start(&site, random.next(), 15).await;
-    let mut done = nemesis::rage(&mut site, &mut clients, faults as usize, &mut random).await;
+    let mut done = nemesis::rage(&mut site, &mut clients, faults as usize, &mut random, &progress).await;
     if is_jetstream {
         // Filling the streams is heard again by who listens beside them; the order is that of the stream.
         done.breaks.connections = usize::MAX;
@@ -107,6 +110,10 @@ async fn live_through(is_jetstream: bool) {
         heard.events.len(),
         heard.relays.len()
     );
+    progress.end(&format!(
+        "{faults} faults, {} requests, {} of them without answer, {} decisions, {} listings, {} rejections: nothing lost",
+        tally.requests, tally.unknown, tally.decisions, tally.listings, rejected.published
+    ));
     let is_much = tally.decisions > 100 && tally.unknown > 0 && tally.listings > 50 && rejected.published > 50;
     assert!(is_much, "little was tried");
 }

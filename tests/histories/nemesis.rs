@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use crate::clients::Clients;
+use crate::progress::Progress;
 use crate::random::Random;
 use crate::site::{PATIENCE, Site};
 use crate::wire::Breaks;
@@ -45,7 +46,13 @@ pub struct Done {
 }
 
 /// Does so many faults to a site whose clients are at work.
-pub async fn rage(site: &mut Site, clients: &mut Clients, count: usize, random: &mut Random) -> Done {
+pub async fn rage(
+    site: &mut Site,
+    clients: &mut Clients,
+    count: usize,
+    random: &mut Random,
+    progress: &Progress,
+) -> Done {
     let mut done = Done::default();
     done.breaks.connections = 1;
     for number in 0..count {
@@ -54,6 +61,7 @@ pub async fn rage(site: &mut Site, clients: &mut Clients, count: usize, random: 
         let fault = FAULTS.get(number).map_or_else(|| random.weighed(&FAULTS), |(_, fault)| *fault);
         commit(fault, site, clients, random, &mut done.breaks).await;
         *done.faults.entry(fault).or_default() += 1;
+        progress.tell(|| format!("{} of {count} faults, {} answers", number + 1, clients.answered()));
     }
     work(site, clients, random).await;
     done

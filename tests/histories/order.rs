@@ -25,21 +25,33 @@ pub enum Place<'a> {
     From(Box<dyn Fn(u64) -> Option<u64> + 'a>),
 }
 
-/// Finds the order; the number of the first item for which there is no place, and the place before which it cannot be.
-pub fn find(items: &[Item<'_>]) -> Result<(), (usize, u64)> {
+/// An item for which there is no place.
+#[derive(Debug)]
+pub struct Placeless {
+    pub item: usize,
+    /// The first place that it could have had.
+    pub from: u64,
+    /// The item that was over before it was sent, and stands there or just before, if it was one.
+    pub behind: Option<usize>,
+}
+
+/// Finds the order; the first item for which there is no place.
+pub fn find(items: &[Item<'_>]) -> Result<(), Placeless> {
     let mut by_sending: Vec<usize> = (0..items.len()).collect();
     by_sending.sort_by_key(|at| items[*at].sent);
     let mut over = BinaryHeap::new();
-    let mut not_before = 0;
+    let (mut not_before, mut behind) = (0, None);
     let mut lines: HashMap<(usize, &str), u64> = HashMap::new();
     for at in by_sending {
         let item = &items[at];
-        while let Some(Reverse((answered, place))) = over.peek().copied() {
+        while let Some(Reverse((answered, place, earlier))) = over.peek().copied() {
             if answered >= item.sent {
                 break;
             }
             over.pop();
-            not_before = not_before.max(place);
+            if place > not_before {
+                (not_before, behind) = (place, Some(earlier));
+            }
         }
         let in_line = item.line.and_then(|line| lines.get(&line)).copied().unwrap_or(0);
         let from = not_before.max(in_line);
@@ -47,12 +59,12 @@ pub fn find(items: &[Item<'_>]) -> Result<(), (usize, u64)> {
             Place::At(place) => Some(*place).filter(|place| *place >= from),
             Place::From(first) => first(from),
         };
-        let place = place.ok_or((at, from))?;
+        let place = place.ok_or(Placeless { item: at, from, behind: behind.filter(|_| from == not_before) })?;
         if let Some(line) = item.line {
             lines.insert(line, place);
         }
         if let Some(answered) = item.answered {
-            over.push(Reverse((answered, place)));
+            over.push(Reverse((answered, place, at)));
         }
     }
     Ok(())

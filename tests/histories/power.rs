@@ -20,6 +20,7 @@ use crate::history::{Operation, Said};
 use crate::log::{self, CONFIG, Decision};
 use crate::nemesis::work;
 use crate::process::{exit, signal};
+use crate::progress::Progress;
 use crate::random::Random;
 use crate::reads::shows;
 use crate::rejections;
@@ -49,7 +50,7 @@ async fn what_was_answered_is_there_after_a_power_cut() {
     let cuts = from_environment("SWITCHBOARD_TEST_CUTS").unwrap_or(5);
     let seed = from_environment("SWITCHBOARD_TEST_SEED").unwrap_or_else(|| u64::from(std::process::id()));
     println!("SWITCHBOARD_TEST_SEED={seed}");
-    let mut random = Random(seed);
+    let (mut random, progress) = (Random(seed), Progress::new());
     let mut counted = BTreeMap::new();
     let mut left = cuts;
     while left > 0 {
@@ -68,7 +69,7 @@ async fn what_was_answered_is_there_after_a_power_cut() {
         left -= count;
         place.end().await;
     }
-    println!("{counted:?}: nothing that was answered is missing");
+    progress.end(&format!("{cuts} power cuts, {counted:?}: nothing lost"));
 }
 
 /// A service on a disk of its own, and its clients.
@@ -99,6 +100,7 @@ impl Place {
             }
             Moment::AtAnImport => return self.cut_an_import(random).await,
         }
+        self.clients.heard_until_now().await;
         self.site.signal("STOP");
         // What was sent before comes in, and nothing else does.
         sleep(Duration::from_millis(50)).await;

@@ -111,14 +111,20 @@ fn complete(
     if rest.is_empty() && operation.role == "query" {
         return Ok(());
     }
-    for attempt in operation.attempts.iter().filter(|attempt| is_to_be_published(operation, attempt)) {
-        let Some((answered, said)) = &attempt.answer else { continue };
-        let found = rest.iter().position(|rejected| rejected.said == *said && rejected.heard >= attempt.sent);
-        match found {
+    let is_surely_heard =
+        |sent: u64, answered: u64| spans.iter().any(|(since, until)| *since < sent && answered < *until);
+    let refused = operation.attempts.iter().rev().filter(|attempt| is_to_be_published(operation, attempt));
+    let refused = refused.filter_map(|attempt| attempt.answer.as_ref().map(|(at, said)| (attempt.sent, *at, said)));
+    // What must be there is looked for first. It comes after its request, whenever that is.
+    let (surely, perhaps): (Vec<_>, Vec<_>) = refused.partition(|(sent, at, _)| is_surely_heard(*sent, *at));
+    for (sent, answered, said) in surely {
+        let found = rest.iter().position(|rejected| rejected.said == *said && rejected.heard >= sent);
+        let at = found.ok_or_else(|| format!("refused at {answered}, and that was not published so"))?;
+        rest.remove(at);
+    }
+    for (sent, _, said) in perhaps {
+        match rest.iter().position(|rejected| rejected.said == *said && rejected.heard >= sent) {
             Some(at) => drop(rest.remove(at)),
-            None if spans.iter().any(|(since, until)| *since < attempt.sent && answered < until) => {
-                return Err(format!("refused at {answered}, and that was not published so"));
-            }
             None => tally.missed += 1,
         }
     }

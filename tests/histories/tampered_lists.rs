@@ -45,7 +45,7 @@ fn a_listing_that_shows_all_that_fits_is_taken() {
 fn a_conversation_that_a_listing_leaves_out_is_found() {
     let mut story = listed();
     last_answer(&mut story, SECOND).states.clear();
-    story.fails("no place for it");
+    story.fails("it lacks [\"web-1-0\"]");
     // It need not be there where it did not fit at one moment.
     let passed = story.asks("integration", "a", "pass", json!({"to": "b"}));
     story.decided(passed, &[("control.passed", "open", Some("b"), None)]);

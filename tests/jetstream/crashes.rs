@@ -2,12 +2,13 @@
 //! whole log, each event once and in order.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::json;
 use tokio::time::sleep;
 
+use crate::progress::Progress;
 use crate::subscribers::Following;
 use crate::world::World;
 
@@ -17,7 +18,7 @@ const KILLS: usize = 20;
 #[tokio::test]
 async fn kills_of_service_and_server_leave_every_event_once_and_in_order() {
     let kills = std::env::var("SWITCHBOARD_TEST_KILLS").map_or(KILLS, |text| text.parse().expect("a number of kills"));
-    let began = Instant::now();
+    let progress = Progress::new();
     let mut world = World::new().await;
     let reading = Following::reading_on(&world.server.url).await;
     let listening = Following::listening(&world.server.url).await;
@@ -29,6 +30,7 @@ async fn kills_of_service_and_server_leave_every_event_once_and_in_order() {
             2 => kill_both(&mut world).await,
             _ => kill_service_as_it_starts(&mut world, turn).await,
         }
+        progress.tell(|| format!("{} of {kills} kills", turn + 1));
     }
     world.ask("channel.web.start.last", json!({})).await;
     world.check_streams().await;
@@ -36,7 +38,7 @@ async fn kills_of_service_and_server_leave_every_event_once_and_in_order() {
     assert!(log.len() > 40 * kills, "{} events are little load", log.len());
     reading.has("who reads the stream on", &log).await;
     listening.has("who listens and asks the log", &log).await;
-    println!("{kills} kills, {} events, in {:?}", log.len(), began.elapsed());
+    progress.end(&format!("{kills} kills, {} events: none lost, none twice after de-duplication", log.len()));
     assert_eq!(world.stop().await.code(), Some(0), "{}", world.log());
     // Nothing rests on the server remembering ids for a while: it was never sent what it had.
     assert!(!world.log().contains("is there already"), "{}", world.log());

@@ -3,6 +3,8 @@
 #[allow(dead_code, reason = "not all of it is needed here")]
 #[path = "../e2e/process.rs"]
 mod process;
+#[path = "../common/progress.rs"]
+mod progress;
 #[path = "../e2e/server.rs"]
 mod server;
 mod world;

@@ -9,6 +9,8 @@
 #[path = "../core/say.rs"]
 mod say;
 
+#[path = "../common/progress.rs"]
+mod progress;
 #[path = "../common/random.rs"]
 mod random;
 
@@ -25,6 +27,7 @@ mod world;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use progress::Progress;
 use script::Script;
 
 /// Runs of one call, and steps of one run, where nothing else is asked for.
@@ -36,6 +39,7 @@ fn whatever_breaks_nothing_that_was_answered_is_lost_and_everything_settles() {
     let seeds = Mutex::new(random::seeds(1, RUNS));
     let (runs, decisions) = (AtomicU64::new(0), AtomicU64::new(0));
     let failed = Mutex::new(None);
+    let progress = Progress::new();
     let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get());
     shortening::quietly(|| {
         std::thread::scope(|scope| {
@@ -49,6 +53,8 @@ fn whatever_breaks_nothing_that_was_answered_is_lost_and_everything_settles() {
                             Err(_) => return *failed.lock().unwrap() = Some((seed, script)),
                         };
                         runs.fetch_add(1, Relaxed);
+                        progress
+                            .tell(|| format!("{} lives, {} decisions", runs.load(Relaxed), decisions.load(Relaxed)));
                     }
                 });
             }
@@ -58,6 +64,6 @@ fn whatever_breaks_nothing_that_was_answered_is_lost_and_everything_settles() {
         panic!("{}", shortening::report(seed, script));
     }
     let (runs, decisions) = (runs.into_inner(), decisions.into_inner());
-    println!("{runs} runs, {decisions} decisions");
-    assert!(decisions >= 20 * runs, "only {decisions} decisions in {runs} runs");
+    progress.end(&format!("{runs} simulated lives, {decisions} decisions: nothing lost"));
+    assert!(decisions >= 20 * runs, "only {decisions} decisions in {runs} lives");
 }
