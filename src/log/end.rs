@@ -160,4 +160,22 @@ mod tests {
         fs::remove_file(file(&directory)).unwrap();
         assert_eq!(known(), None, "it is accepted as it is");
     }
+
+    /// It is the only word of how long the log was, so it is not to be passed over.
+    #[test]
+    fn a_note_that_does_not_read_is_refused_with_what_is_wrong() {
+        let place = tempfile::tempdir().unwrap();
+        let directory = Directory::open_or_create(place.path()).unwrap();
+        let digits = "ab".repeat(31);
+        for (text, what) in [
+            ("", "EOF"),
+            ("not JSON", "expected"),
+            (r#"{"frames":1}"#, "missing field `hash`"),
+            (&format!(r#"{{"frames":1,"hash":"{digits}"}}"#), "expected 64 hex digits"),
+        ] {
+            fs::write(file(&directory), text).unwrap();
+            let refused = known(&directory).map(|end| end.map(|end| end.frames)).unwrap_err().to_string();
+            assert!(refused.contains("log.json does not read") && refused.contains(what), "{text:?}: {refused}");
+        }
+    }
 }

@@ -10,12 +10,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 use switchboard::domain::{Text, Time};
 use switchboard::log::{Cache, Directory, DiskLog, Log, MemoryLog, SimulatedCache, SimulatedDisk};
-use switchboard::switchboard::core::Core;
+use switchboard::switchboard::core::{Core, Limits};
 use switchboard::switchboard::fingerprint::Secret;
 use switchboard::switchboard::past::{Archive, ReadOutcome, read};
 use switchboard::switchboard::port::{Ask, Effect, Request};
 use switchboard::switchboard::restore::restore;
-use switchboard::switchboard::{Clock, Gauges, Handle, Threads, start as start_threads};
+use switchboard::switchboard::{Clock, Gauges, Handle, PartSizes, Threads, start as start_threads};
 
 use super::say::*;
 use super::usual;
@@ -239,9 +239,19 @@ fn over(disk: &SimulatedDisk, folder: &Path) -> (Handle, Threads, Receiver<Optio
 }
 
 fn on(log: MemoryLog, cache: Cache, clock: Clock) -> (Handle, Threads, Receiver<Option<&'static str>>, Arc<Gauges>) {
+    within(Limits::default(), log, cache, clock)
+}
+
+fn within(
+    limits: Limits,
+    log: MemoryLog,
+    cache: Cache,
+    clock: Clock,
+) -> (Handle, Threads, Receiver<Option<&'static str>>, Arc<Gauges>) {
     let gauges = Arc::new(Gauges::default());
     let restored = restore(&log.reader(), &cache, None, |_| {}).unwrap();
     let core = Core::new(Secret([7; 32]), Box::new(cache.clone()), gauges.clone(), WAITING_MAX, restored);
+    let core = core.with_limits(limits);
     let (answered, answers) = channel();
     let outlet = move |effects: Vec<Effect>| {
         for effect in effects {
@@ -322,6 +332,37 @@ fn what_is_closed_stays_in_memory_where_the_cache_cannot_take_it() {
             Request { by: anybody(), ask: Ask::State { id: conversation("c1") }, reply: Some("_INBOX.s".into()) };
         handle.request(state).unwrap();
         assert_eq!(answers.recv_timeout(PATIENCE).unwrap(), None, "c1 is in memory, or in the cache");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    handle.stop();
+    assert!(threads.join().is_ok());
+}
+
+/// The cache goes on as if nothing had been: what lacks a part must not be read from it all the same.
+#[test]
+fn what_lacks_a_part_that_the_cache_refused_once_stays_in_memory() {
+    let (disk, medium) = (SimulatedDisk::default(), SimulatedCache::default());
+    let log = MemoryLog::open(&disk, uuid::Uuid::from_u128(1)).unwrap();
+    let (cache, _) = Cache::open_simulated(&medium, &log.reader()).unwrap();
+    let now = Arc::new(AtomicU64::new(1_000_000));
+    let clock = now.clone();
+    let limits = Limits { parts: PartSizes { page_items: 2, mark_entries: 2 }, ..Limits::default() };
+    let (handle, threads, answers, _) =
+        within(limits, log, cache, Arc::new(move || Time(clock.load(Ordering::Relaxed))));
+    let ask = |call: Call| {
+        handle.request(call.request(Some("_INBOX.a".into()))).unwrap();
+        answers.recv_timeout(PATIENCE).unwrap()
+    };
+    medium.refuse_one_part();
+    assert_eq!((ask(start("c1").command_id("first")), ask(overrule_end("c1").command_id("last"))), (None, None));
+    now.fetch_add(3_000, Ordering::Relaxed);
+    let begun = std::time::Instant::now();
+    while medium.is_to_refuse_one_part() {
+        assert!(begun.elapsed() < PATIENCE, "nothing of it comes in parts");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    for _ in 0..50 {
+        assert_eq!(ask(start("c1").command_id("first")), None, "it is in memory, as it was");
         std::thread::sleep(Duration::from_millis(5));
     }
     handle.stop();

@@ -6,8 +6,10 @@ use std::time::Duration;
 use async_nats::HeaderMap;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
-use crate::wire::Wire;
+use crate::process::PATIENCE;
+use crate::wire::{Heard, Wire};
 use crate::world::{USUAL, World};
 
 #[tokio::test]
@@ -138,11 +140,14 @@ async fn settle(world: &World, caller: &Answered) {
 async fn a_service_that_is_told_to_stop_answers_what_it_has_taken() {
     let mut world = World::new().await;
     let commands = 3000;
+    let first = world.wire.next_on("_INBOX.stop.0");
     for at in 0..commands {
         let subject = format!("switchboard.channel.web.start.c{at}");
         world.client.publish_with_reply(subject, format!("_INBOX.stop.{at}"), "".into()).await.unwrap();
     }
     world.client.flush().await.unwrap();
+    // A slow machine would be told to stop before it has taken any.
+    timeout(PATIENCE, first).await.expect("an answer in time").unwrap();
     assert_eq!(world.stop().await.code(), Some(0), "{}", world.log());
     world.caught_up().await;
     let answers = world.wire.all().into_iter().filter(|heard| heard.subject.starts_with("_INBOX.stop."));
@@ -154,6 +159,39 @@ async fn a_service_that_is_told_to_stop_answers_what_it_has_taken() {
     assert_eq!((applied, started), (started, started), "what is recorded is answered, and the other way round");
     assert!(started > 0);
     assert_eq!(world.wire.below("event.").len(), published, "nothing was left to be published");
+    world.end().await;
+}
+
+/// Each reads through the whole log, so those that are told to wait would keep it for long.
+#[tokio::test]
+async fn questions_that_wait_to_be_read_at_a_stop_are_answered_that_it_is_busy() {
+    const QUESTIONS: usize = 500;
+    let mut world = World::new().await;
+    for at in 0..1000 {
+        world.client.publish(format!("switchboard.channel.web.start.c{at}"), "".into()).await.unwrap();
+    }
+    world.begin("last", "bot").await;
+    // So that none is read before the service hears that it is to stop.
+    world.signal("STOP");
+    let body = json!({"types": ["switchboard.conversation.closed"]}).to_string();
+    for at in 0..QUESTIONS {
+        let reply = format!("_INBOX.read.{at}");
+        world.client.publish_with_reply("switchboard.query.log", reply, body.clone().into()).await.unwrap();
+    }
+    world.client.flush().await.unwrap();
+    world.signal("TERM");
+    world.signal("CONT");
+    assert_eq!(world.gone().await.code(), Some(0), "{}", world.log());
+    world.caught_up().await;
+    let answers: Vec<Value> =
+        world.wire.all().iter().filter(|heard| heard.subject.starts_with("_INBOX.read.")).map(Heard::json).collect();
+    // Not because the service stops: all of them were taken before.
+    let is_busy = |answer: &&Value| answer["error"]["message"].as_str().is_some_and(|text| text.contains("is full"));
+    let busy = answers.iter().filter(is_busy).count();
+    let read = answers.iter().filter(|answer| answer["events"] == json!([])).count();
+    assert_eq!(read + busy, QUESTIONS, "each is answered: {read} read, {busy} busy");
+    assert!(busy > 0, "all were waited for");
+    world.start().await;
     world.end().await;
 }
 

@@ -11,7 +11,8 @@ use tokio::time::timeout;
 use crate::bare::{Bare, ask};
 use crate::process::PATIENCE;
 use crate::server::Server;
-use crate::world::World;
+use crate::serving::{becomes, get};
+use crate::world::{USUAL, World};
 
 #[tokio::test]
 async fn when_the_server_is_back_the_service_is_ready_again_and_no_event_is_missing() {
@@ -32,6 +33,30 @@ async fn when_the_server_is_back_the_service_is_ready_again_and_no_event_is_miss
     world.event("c", "control.offer_withdrawn").await;
     world.ask("integration.bot.pass.c", json!({"to": "agents"})).await.ok();
     world.ask("integration.bot.pass.d", json!({"to": "agents"})).await.applied("control.passed");
+    world.end().await;
+}
+
+/// A connection that is lost takes whatever it is given, and sends none of it.
+#[tokio::test]
+async fn what_is_recorded_without_a_server_counts_as_published_once_it_is() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let address = format!("127.0.0.1:{port}");
+    let mut world = World::with(USUAL, &["--http", &address]).await;
+    world.begin("c", "bot").await;
+    becomes(&address, "HTTP/1.1 200", r#""lag_events":0"#).await;
+    world.server.kill();
+    becomes(&address, "HTTP/1.1 503", r#""lag_events":0"#).await;
+    std::fs::write(world.config_file(), format!("{USUAL}\n[[integration]]\nname = \"late\"")).unwrap();
+    world.signal("HUP");
+    becomes(&address, "HTTP/1.1 503", r#""lag_events":1"#).await;
+    world.signal("STOP");
+    world.server.start_again().await;
+    world.listen_again().await;
+    world.signal("CONT");
+    world.answering().await;
+    becomes(&address, "HTTP/1.1 200", r#""lag_events":0"#).await;
+    let (metrics, head) = (get(&address, "/metrics").await, world.log_events().await.len());
+    assert!(metrics.contains(&format!("switchboard_events_published_total {head}\n")), "{head} events: {metrics}");
     world.end().await;
 }
 

@@ -118,7 +118,8 @@ async fn health_readiness_and_metrics_are_served_and_a_second_instance_ends_read
     world.end().await;
 }
 
-async fn becomes(address: &str, status: &str, text: &str) {
+/// Waits until `/readyz` is so.
+pub async fn becomes(address: &str, status: &str, text: &str) {
     for _ in 0..200 {
         let page = get(address, "/readyz").await;
         if page.starts_with(status) && page.contains(text) {
@@ -129,7 +130,8 @@ async fn becomes(address: &str, status: &str, text: &str) {
     panic!("/readyz did not become {status}");
 }
 
-async fn get(address: &str, path: &str) -> String {
+/// A page, with its status.
+pub async fn get(address: &str, path: &str) -> String {
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();

@@ -32,6 +32,7 @@ struct State {
     next_journal: Vec<u8>,
     journal_synced: usize,
     writes_left: Option<usize>,
+    refuses_one: bool,
     /// Writes until the process is dead: whatever it does afterwards never happens.
     writes_to_live: Option<usize>,
     /// Counts the caches opened: a handle on an older one writes nothing.
@@ -113,6 +114,16 @@ impl SimulatedCache {
     /// After so many writes more, each fails; `None` takes that back.
     pub fn fail_after(&self, writes: Option<usize>) {
         self.state().writes_left = writes;
+    }
+
+    /// The next write of a part fails, and none after it.
+    pub fn refuse_one_part(&self) {
+        self.state().refuses_one = true;
+    }
+
+    /// Whether it did not come to that.
+    pub fn is_to_refuse_one_part(&self) -> bool {
+        self.state().refuses_one
     }
 
     /// After so many writes more the process is dead, though it does not know: nothing that it does then happens.
@@ -261,6 +272,9 @@ impl Shelves for Open {
     }
 
     fn insert_part(&self, key: Vec<u8>, value: Vec<u8>) -> Result<(), String> {
+        if std::mem::take(&mut self.medium.state().refuses_one) {
+            return Err("the simulated cache refuses a part".into());
+        }
         self.write(part_key(&key), value)
     }
 

@@ -82,6 +82,15 @@ fn swapped_and_lost_frames_are_found() {
     assert_eq!((fault.frame, fault.problem), (3, Problem::Number(2)));
 }
 
+/// What stands behind a fault may be of a log that went another way.
+#[test]
+fn reading_ends_with_the_first_fault() {
+    let (disk, reader) = log_of(4);
+    disk.tamper(2, |bytes| Some(bytes[..10].to_vec()));
+    let read: Vec<_> = reader.frames(1).map(|frame| frame.map(|frame| frame.header.frame).map_err(|_| ())).collect();
+    assert_eq!(read, [Ok(1), Err(())]);
+}
+
 #[test]
 fn a_short_payload_is_plain_lines_to_whoever_has_the_dictionary() {
     let (disk, reader) = log_of(1);

@@ -238,3 +238,26 @@ pub fn check_last(row: &Row, reader: &Reader) -> Result<(), LogError> {
 pub fn begin(row: &Row) -> Option<Head> {
     row.sealed.last().map(|before| before.end.clone())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::conformance::group;
+    use crate::log::{Log, MemoryLog, SimulatedDisk};
+
+    #[test]
+    fn a_damaged_frame_is_left_out_where_it_is_guessed_how_full_a_volume_is() {
+        let disk = SimulatedDisk::default();
+        let mut log = MemoryLog::open(&disk, Uuid::nil()).unwrap();
+        for at in 0..4 {
+            let head = log.reader().head();
+            log.append(&group(&head, &[1; 8], at * 100), 0).unwrap();
+        }
+        let whole = bytes(&log.reader(), 1, 4);
+        disk.tamper(2, |bytes| Some(bytes[..10].to_vec()));
+        let guessed = bytes(&log.reader(), 1, 4);
+        assert!(whole > 400 && guessed.abs_diff(whole) * 10 < whole, "{guessed}, expected about {whole}");
+        (1..=4).for_each(|frame| disk.tamper(frame, |_| Some(Vec::new())));
+        assert_eq!(bytes(&log.reader(), 1, 4), 0, "nothing is known");
+    }
+}
