@@ -14,6 +14,7 @@ mod random;
 mod restarts;
 mod resting;
 mod say;
+mod seldom;
 mod site;
 mod threads;
 mod timers;
