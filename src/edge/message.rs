@@ -163,12 +163,74 @@ pub fn error_headers(refusal: &Refusal) -> HeaderMap {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{ConversationId, Name, Time};
 
     #[test]
     fn the_text_of_an_error_is_one_line_in_its_header() {
         let headers = error_headers(&Refusal::BadRequest("a\r\nForged: b".into()));
         assert_eq!(headers.get("Nats-Service-Error").unwrap().as_str(), "a  Forged: b");
         assert_eq!(headers.get("Nats-Service-Error-Code").unwrap().as_str(), "400");
+        let long = error_headers(&Refusal::BadRequest("é".repeat(2 * ERROR_TEXT_CHARS_MAX)));
+        assert_eq!(long.get("Nats-Service-Error").unwrap().as_str().chars().count(), ERROR_TEXT_CHARS_MAX);
+    }
+
+    fn name(text: &str) -> Name {
+        Name::parse(text).unwrap()
+    }
+
+    fn told(all: &[Outgoing]) -> Vec<(Place, &str, &str)> {
+        all.iter().map(|message| (message.place, message.subject.as_str(), message.id.as_str())).collect()
+    }
+
+    #[test]
+    fn an_event_goes_to_its_own_subject_first_and_then_to_each_who_is_told() {
+        let recorded = Recorded {
+            conversation: "c".into(),
+            channel: Some(name("x")),
+            at: Time(0),
+            traceparent: None,
+            inbox: vec![name("x")],
+            standby: vec![name("s")],
+            line: "{}".into(),
+            events: vec![RecordedEvent { seq: 7, full_name: "switchboard.control.passed", data: 0..2 }],
+            hash: [0xab; 32],
+        };
+        let all = event(&mut Subjects::new("p"), "log", &recorded, &recorded.events[0]);
+        assert_eq!(
+            told(&all),
+            [
+                (Place::Event, "p.event.c.control.passed", "log-7-abababab"),
+                (Place::Inbox, "p.inbox.integration.x.c.control.passed", "log-7-abababab/integration.x"),
+                (Place::Inbox, "p.inbox.channel.x.c.control.passed", "log-7-abababab/channel.x"),
+                (Place::Standby, "p.standby.s.c.control.passed", "log-7-abababab/standby.s"),
+            ]
+        );
+        let headers = all[1].headers();
+        assert_eq!(headers.get("Nats-Msg-Id").unwrap().as_str(), all[1].id);
+        assert_eq!(headers.get("Content-Type").unwrap().as_str(), "application/cloudevents+json");
+    }
+
+    #[test]
+    fn a_relayed_message_goes_to_its_receiver_first_and_then_to_those_on_standby() {
+        for (direction, subject, receiver) in [
+            (Direction::Received, "p.inbox.integration.x.c.message.received", "integration"),
+            (Direction::Sent, "p.inbox.channel.x.c.message.sent", "channel"),
+        ] {
+            let relayed = Relay {
+                direction,
+                conversation: ConversationId::parse("c").unwrap(),
+                to: name("x"),
+                standby: vec![name("s")],
+                fingerprint: Some(1),
+                at: Time(0),
+                traceparent: None,
+                data: "{}".into(),
+            };
+            let (all, id) = (relay(&mut Subjects::new("p"), "log", &relayed), "log-m-0000000000000001");
+            let standby = format!("p.standby.s.c.{}", direction.noun_verb());
+            let (to_receiver, to_standby) = (format!("{id}/{receiver}.x"), format!("{id}/standby.s"));
+            assert_eq!(told(&all), [(Place::Inbox, subject, &*to_receiver), (Place::Standby, &*standby, &*to_standby)]);
+        }
     }
 
     #[test]
@@ -200,5 +262,6 @@ mod tests {
         assert_eq!(seq_in(log_id, &copy_id(&id, "channel", "web-1")), Some(1042));
         assert_eq!(seq_in(log_id, &relay_id(log_id, Some(7))), None);
         assert_eq!(seq_in("another", &id), None);
+        assert_eq!(seq_in(&log_id.replace('4', "5"), &id), None);
     }
 }

@@ -199,3 +199,60 @@ impl Item for Closed {
         Some(Closed { session: u32::from_be_bytes(session.try_into().ok()?), at: Time(u64::read(at)?) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE_ITEMS: u64 = 4;
+    const CLOSED: Time = Time(1_000);
+    const LATER: Time = Time(CLOSED.0 + REMEMBERED_MS_AFTER_CLOSE);
+
+    fn remember(ids: &mut CommandIds, key: u64, session: u32, seq: u64) {
+        ids.remember((key, 0), session, seq, std::iter::once(Kind::Passed), PAGE_ITEMS);
+    }
+
+    /// Of the first session, under the keys from 0 on.
+    fn many(count: u64) -> CommandIds {
+        let mut ids = CommandIds::default();
+        (0..count).for_each(|key| remember(&mut ids, key, 1, key + 1));
+        ids
+    }
+
+    #[test]
+    fn each_is_found_whether_they_are_few_or_many() {
+        for count in [1, WALK_MAX, WALK_MAX + 1, 3 * WALK_MAX] {
+            let ids = many(count);
+            assert_eq!(ids.index.is_some(), count > WALK_MAX);
+            for key in 0..count {
+                let found = ids.find(key, 1, None, LATER).map(|decided| decided.first_seq);
+                assert_eq!(found, Some(key + 1), "{key} of {count}");
+            }
+            assert!(ids.find(count, 1, None, LATER).is_none());
+        }
+    }
+
+    #[test]
+    fn an_id_that_was_free_again_is_that_of_the_later_command() {
+        for count in [1, 3 * WALK_MAX] {
+            let mut ids = many(count);
+            ids.session_began(1, CLOSED, Time(2_000), PAGE_ITEMS);
+            remember(&mut ids, 0, 2, 900);
+            assert_eq!(ids.find(0, 2, None, LATER).unwrap().first_seq, 900);
+            // And it stays so when the earlier one is forgotten.
+            ids.session_began(2, Time(3_000), LATER, PAGE_ITEMS);
+            assert_eq!(ids.find(0, 3, None, LATER).unwrap().first_seq, 900, "of {count}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_left_of_sessions_that_are_over_for_a_day() {
+        let mut ids = many(3 * WALK_MAX);
+        ids.session_began(1, CLOSED, Time(2_000), PAGE_ITEMS);
+        ids.session_began(2, Time(2_500), Time(3_000), PAGE_ITEMS);
+        assert_eq!(ids.closed.count(), 1, "the second decided nothing under an id");
+        ids.session_began(3, Time(4_000), LATER, PAGE_ITEMS);
+        assert_eq!((ids.decided.count(), ids.closed.count()), (0, 0));
+        assert!(ids.index.is_some_and(|index| index.is_empty()));
+    }
+}

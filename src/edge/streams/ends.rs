@@ -112,6 +112,7 @@ mod tests {
         let inbox = found("4b1f6a0e-8-abababab/integration.bot", None);
         let ends = Ends::new(&found("4b1f6a0e-9-abababab", None), &inbox, LOG, 3);
         assert_eq!((ends.event, ends.inbox, ends.through()), (9, 7, 7));
+        assert_eq!(ends.last_event_id.as_deref(), Some("4b1f6a0e-9-abababab"));
         assert_eq!(ids(&ends.missing(8, event(8))), ["4b1f6a0e-8-abababab/channel.web"]);
         assert_eq!(
             ids(&ends.missing(9, event(9))),

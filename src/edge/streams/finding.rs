@@ -77,3 +77,35 @@ fn check_log(ends: &Ends, archive: &Archive, log_id: &str) -> Result<(), Trouble
         ))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::log::{Draft, Log, MemoryLog, Outcome, SimulatedDisk};
+
+    const LINE: &str = r#"{"seq":1,"at":"2031-02-03T04:05:06.789Z","conversation":"_config","events":[{"type":"switchboard.channel.removed","data":{"seq":1}}]}"#;
+
+    #[test]
+    fn a_log_is_held_against_what_the_streams_hold_of_it() {
+        let mut log = MemoryLog::open(&SimulatedDisk::default(), Uuid::nil()).unwrap();
+        let (line, conversation) = (LINE.into(), "_config".into());
+        let draft =
+            Draft { conversation, version: 0, first_seq: 1, events: 1, at: 1, line, personal: Vec::new(), salt: None };
+        let Outcome::Durable(position) = log.append(&[draft], 0).unwrap().remove(0) else { panic!("it is alone") };
+        let archive = Archive { reader: log.reader(), cache: None, key: [0; 32] };
+        let own = event_id("log", 1, &position.hash);
+        let of = |event, id: &str| Ends { event, inbox: event, last_event_id: Some(id.into()), ..Ends::default() };
+        let refused = |ends: &Ends| match check_log(ends, &archive, "log") {
+            Err(Trouble::Refused(why)) => why,
+            other => panic!("expected a refusal, got {other:?}"),
+        };
+        assert_eq!(check_log(&of(1, &own), &archive, "log"), Ok(()));
+        assert_eq!(check_log(&Ends { event: 1, ..Ends::default() }, &archive, "log"), Ok(()));
+        assert!(refused(&of(1, "log-1-00000000")).contains("the log has another there"));
+        assert!(refused(&of(2, "log-2-00000000")).contains("it is an older copy"));
+        let inbox_ahead = Ends { part: Some((2, "log-2-00000000/channel.web".into())), ..of(1, &own) };
+        assert!(refused(&inbox_ahead).contains("it is an older copy"));
+    }
+}

@@ -127,6 +127,12 @@ impl Flight {
         !self.sent.is_empty() && self.moved.is_some_and(|moved| moved.elapsed() > ACK_WAIT)
     }
 
+    /// As if nothing had been stored for too long.
+    #[cfg(test)]
+    pub fn be_late(&mut self) {
+        self.moved = Instant::now().checked_sub(ACK_WAIT * 2);
+    }
+
     /// Reads the acknowledgement of message `number`. What was not taken, or at another place, is a fault;
     /// a message that the stream held before is stored all the same.
     pub fn acknowledged(&mut self, number: u64, message: &Message) -> (Stored, Result<(), String>) {
@@ -209,6 +215,7 @@ mod tests {
         let (stored, _) = flight.acknowledged(2, &ack(r#"{"stream":"I","seq":22}"#));
         assert_eq!(stored, Stored { through: None, relays: vec![3] });
         assert!(flight.is_empty() && flight.completes(8));
+        assert_eq!(flight.bytes, 0, "there is room for as much again");
     }
 
     #[test]
@@ -220,6 +227,13 @@ mod tests {
         let (stored, outcome) = flight.acknowledged(2, &ack(r#"{"stream":"I","seq":3,"duplicate":true}"#));
         assert_eq!(stored.relays, [3]);
         assert!(outcome.is_err());
+        let (stored, outcome) = flight.acknowledged(1, &ack(r#"{"stream":"I","seq":30}"#));
+        assert_eq!(
+            (stored, outcome.unwrap_err().as_str()),
+            (Stored::default(), "expected a message at 21, got it at 30")
+        );
+        let nobody = Message { status: Some(StatusCode::NO_RESPONDERS), ..ack("") };
+        assert!(flight.acknowledged(0, &nobody).1.unwrap_err().contains("JetStream is away"));
     }
 
     #[test]
@@ -230,13 +244,14 @@ mod tests {
         {
             assert_eq!(flight.acknowledged(0, &ack(answer)), (Stored::default(), Ok(())), "{answer}");
         }
-        assert!(flight.sent.iter().all(|sent| !sent.is_stored));
+        assert_eq!(flight.sent.iter().filter(|sent| !sent.is_stored).count(), 3, "all are still under way");
     }
 
     #[test]
     fn late_acknowledgements_of_an_earlier_beginning_count_no_longer() {
         let mut flight = under_way();
         flight.begin([11, 20]);
+        assert_eq!(flight.bytes, 0);
         let (stored, outcome) = flight.acknowledged(1, &ack(r#"{"stream":"I","seq":21}"#));
         assert_eq!((stored, outcome), (Stored::default(), Ok(())));
         assert_eq!(flight.add(Which::Inbox, 1, None), (3, 20));
@@ -245,12 +260,12 @@ mod tests {
     #[test]
     fn a_message_is_late_when_nothing_was_stored_for_long() {
         let mut flight = under_way();
-        flight.moved = Instant::now().checked_sub(ACK_WAIT * 2);
+        flight.be_late();
         assert!(flight.is_late());
         let _ = flight.acknowledged(0, &ack(r#"{"stream":"E","seq":11}"#));
         assert!(!flight.is_late(), "the others are as old, and their turn comes");
         flight.begin([11, 20]);
-        flight.moved = Instant::now().checked_sub(ACK_WAIT * 2);
+        flight.be_late();
         assert!(!flight.is_late());
         flight.add(Which::Inbox, 1, None);
         assert!(!flight.is_late());

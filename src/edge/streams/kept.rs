@@ -169,5 +169,31 @@ mod tests {
         assert_eq!(kept.keep(7, &message("a")), Keep::Repeat);
         let large = Outgoing { payload: vec![0; BYTES_MAX].into(), ..message("large") };
         assert_eq!(kept.keep(7, &large), Keep::Full);
+        for at in kept.len()..MESSAGES_MAX {
+            assert_eq!(kept.keep(7, &message(&at.to_string())), Keep::Kept(at as u64));
+        }
+        assert_eq!(kept.keep(7, &message("one more")), Keep::Full);
+    }
+
+    #[test]
+    fn what_is_stored_leaves_its_room_to_others() {
+        let mut kept = kept();
+        assert_eq!(kept.bytes, 9);
+        kept.stored(0);
+        assert_eq!(kept.bytes, 6);
+        kept.stored_through("c", 4);
+        assert_eq!((kept.bytes, kept.len()), (0, 0));
+    }
+
+    #[test]
+    fn ids_are_remembered_up_to_a_bound() {
+        let mut kept = Kept::default();
+        for at in 0..=IDS_MAX {
+            assert_eq!(kept.keep(1, &message(&at.to_string())), Keep::Kept(at as u64));
+            kept.stored(at as u64);
+        }
+        assert_eq!(kept.ids.len(), IDS_MAX);
+        assert_eq!(kept.keep(1, &message(&IDS_MAX.to_string())), Keep::Repeat);
+        assert_eq!(kept.keep(1, &message("0")), Keep::Kept(IDS_MAX as u64 + 1), "it was forgotten");
     }
 }

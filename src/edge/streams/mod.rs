@@ -22,6 +22,8 @@ mod pace;
 mod readers;
 mod reading;
 mod sending;
+#[cfg(test)]
+mod tests;
 mod wanted;
 
 use std::collections::{BTreeSet, VecDeque};

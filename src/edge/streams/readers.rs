@@ -269,10 +269,33 @@ mod tests {
     }
 
     #[test]
+    fn receivers_are_bounded_and_nothing_is_looked_for_while_the_streams_are_away() {
+        let mut readers = Readers::new(BTreeSet::new());
+        readers.begin();
+        for at in 0..=RECEIVERS_MAX {
+            readers.heard(&recorded("switchboard.conversation.started", "{}", Some(&format!("c{at}"))));
+        }
+        assert_eq!(readers.receivers.len(), RECEIVERS_MAX);
+        assert!(readers.due.is_some());
+        readers.stop();
+        assert!(readers.due.is_none());
+    }
+
+    #[test]
+    fn what_could_not_be_made_is_tried_again_soon() {
+        let mut readers = Readers::new(BTreeSet::new());
+        readers.due = Some(Instant::now() + LOOK_EVERY);
+        readers.not_made("away".into());
+        assert!(readers.due.is_some_and(|due| due <= Instant::now() + PAUSE));
+    }
+
+    #[test]
     fn a_channel_and_an_integration_of_one_name_read_their_own() {
         let [bot, channel] = [Receiver::Integration(name("x")), Receiver::Channel(name("x"))];
         assert_ne!(bot.consumer(), channel.consumer());
         assert_eq!(channel.subjects("acme.board"), "acme.board.inbox.channel.x.>");
-        assert_eq!(config("a", "s.>")["inactive_threshold"], 8 * 24 * 3600 * SECOND_NS);
+        let config = config("a", "s.>");
+        assert_eq!(config["inactive_threshold"], 8 * 24 * 3600 * SECOND_NS);
+        assert_eq!(config["max_deliver"], -1, "until it is acknowledged");
     }
 }
