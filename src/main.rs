@@ -9,7 +9,9 @@ use switchboard::edge::parting::{self, Parting};
 use switchboard::tools::failure::Failure;
 use switchboard::tools::nats::Login;
 use switchboard::tools::values::TextOrJson;
-use switchboard::tools::{bench, export, import, list, operator, replay, screen, show, verify, what_if};
+use switchboard::tools::{
+    bench, export, export_file, import, list, operator, replay, screen, show, verify, volumes, what_if,
+};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
@@ -45,6 +47,8 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Replay(options) => replay::run(&options),
         Command::Operator(options) => operator::run(&options),
         Command::Verify(options) => verify::run(&options),
+        Command::VerifyFile(path) => export_file::run(&path),
+        Command::Volumes(options) => volumes::run(&options),
         Command::Export(options) => export::run(&options),
         Command::Import(options) => import::run(&options),
         Command::WhatIf(options) => what_if::run(&options),

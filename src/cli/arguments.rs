@@ -41,6 +41,8 @@ pub enum Arguments {
     Export(ExportArguments),
     /// Import an export into a new data directory, whole or not at all
     Import(ImportArguments),
+    /// List the volumes of a log, or remove old ones once they are exported
+    Volumes(VolumesArguments),
     /// Decide the recorded commands again under another configuration: which sessions would have gone otherwise
     #[command(after_help = WHAT_IF_HELP)]
     WhatIf(WhatIfArguments),
@@ -206,6 +208,9 @@ pub struct ReplayArguments {
 #[derive(Debug, Args)]
 #[allow(missing_docs)]
 pub struct VerifyArguments {
+    /// A file that holds an export, instead of --data
+    #[arg(value_name = "FILE", env = "SWITCHBOARD_FILE")]
+    pub file: Option<PathBuf>,
     /// Data directory of a switchboard that does not run
     #[arg(long, value_name = "DIR", env = "SWITCHBOARD_DATA")]
     pub data: Option<PathBuf>,
@@ -236,6 +241,51 @@ pub struct ImportArguments {
     /// Take an export without its end too, up to its last whole line: what was saved of a damaged log
     #[arg(long, env = "SWITCHBOARD_CUT", value_parser = clap::builder::FalseyValueParser::new())]
     pub cut: bool,
+}
+
+#[derive(Debug, Args)]
+#[allow(missing_docs)]
+pub struct VolumesArguments {
+    /// Data directory of a switchboard that does not run
+    #[arg(long, value_name = "DIR", env = "SWITCHBOARD_DATA", global = true)]
+    pub data: Option<PathBuf>,
+    #[command(subcommand)]
+    pub what: VolumesWhat,
+}
+
+/// What is to be done with volumes, as written.
+#[derive(Debug, Subcommand)]
+#[allow(missing_docs)]
+pub enum VolumesWhat {
+    /// Tell what each volume holds, and what it takes on the disk
+    List(VolumesListArguments),
+    /// Remove old volumes: what everything was at their end is kept, their events only in the export
+    Remove(VolumesRemoveArguments),
+}
+
+#[derive(Debug, Args)]
+#[allow(missing_docs)]
+pub struct VolumesListArguments {
+    /// For people or for programs: text or json [default: text]
+    #[arg(long, value_name = "text|json", env = "SWITCHBOARD_FORMAT")]
+    pub format: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[allow(missing_docs)]
+pub struct VolumesRemoveArguments {
+    /// The last volume that is removed
+    #[arg(long, value_name = "N", env = "SWITCHBOARD_THROUGH")]
+    pub through: Option<String>,
+    /// Remove the volumes that end before that time instead
+    #[arg(long, value_name = "TIME", env = "SWITCHBOARD_BEFORE")]
+    pub before: Option<String>,
+    /// File to be made, that holds what is removed
+    #[arg(long, value_name = "FILE", env = "SWITCHBOARD_EXPORT")]
+    pub export: Option<PathBuf>,
+    /// Keep no copy of what is removed
+    #[arg(long, env = "SWITCHBOARD_WITHOUT_EXPORT", value_parser = clap::builder::FalseyValueParser::new())]
+    pub without_export: bool,
 }
 
 #[derive(Debug, Args)]

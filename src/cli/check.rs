@@ -8,7 +8,8 @@ use clap::parser::ValueSource;
 
 use super::arguments::{
     Arguments, AskArguments, ExportArguments, ImportArguments, ListArguments, NatsArguments, OperatorArguments,
-    OverruleArguments, PlaceArguments, ReplayArguments, ServeArguments, ShowArguments, WhatIfArguments,
+    OverruleArguments, PlaceArguments, ReplayArguments, ServeArguments, ShowArguments, VerifyArguments,
+    WhatIfArguments,
 };
 use super::{Command, ServeOptions};
 use crate::domain::Name;
@@ -54,9 +55,8 @@ pub fn command(
         Arguments::List(arguments) => check.list(&arguments).map(Command::List),
         Arguments::Replay(arguments) => check.replay(&arguments).map(Command::Replay),
         Arguments::Operator(arguments) => check.operator(&arguments).map(Command::Operator),
-        Arguments::Verify(arguments) => {
-            check.directory(&arguments.data).map(|data| Command::Verify(VerifyOptions { data }))
-        }
+        Arguments::Verify(arguments) => check.verify(&arguments),
+        Arguments::Volumes(arguments) => check.volumes(&arguments).map(Command::Volumes),
         Arguments::Export(arguments) => check.export(&arguments).map(Command::Export),
         Arguments::Import(arguments) => check.import(&arguments).map(Command::Import),
         Arguments::WhatIf(arguments) => check.what_if(&arguments).map(Command::WhatIf),
@@ -71,7 +71,7 @@ pub fn command(
 
 /// Collects faults while it reads. What cannot be read is none, and never used: a fault was noted.
 pub(super) struct Check<'a> {
-    matches: &'a ArgMatches,
+    pub(super) matches: &'a ArgMatches,
     environment: &'a dyn Fn(&str) -> Option<String>,
     faults: Vec<String>,
 }
@@ -177,7 +177,18 @@ impl Check<'_> {
         }
     }
 
-    fn directory(&mut self, data: &Option<PathBuf>) -> Option<PathBuf> {
+    fn verify(&mut self, arguments: &VerifyArguments) -> Option<Command> {
+        match &arguments.file {
+            Some(_) if self.is_written("data") => {
+                self.fault("FILE and --data exclude each other: give one of them");
+                None
+            }
+            Some(file) => Some(Command::VerifyFile(file.clone())),
+            None => self.directory(&arguments.data).map(|data| Command::Verify(VerifyOptions { data })),
+        }
+    }
+
+    pub(super) fn directory(&mut self, data: &Option<PathBuf>) -> Option<PathBuf> {
         let data = data.clone().filter(|path| !path.as_os_str().is_empty());
         if data.is_none() {
             self.fault("--data: expected a data directory, got none");

@@ -7,6 +7,7 @@
 mod arguments;
 mod bench;
 mod check;
+mod volumes;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -30,6 +31,7 @@ use crate::tools::replay::ReplayOptions;
 use crate::tools::show::ShowOptions;
 use crate::tools::values::TextOrJson;
 use crate::tools::verify::VerifyOptions;
+use crate::tools::volumes::VolumesOptions;
 use crate::tools::what_if::WhatIfOptions;
 
 /// What is to be done, every value checked.
@@ -42,6 +44,8 @@ pub enum Command {
     Replay(ReplayOptions),
     Operator(OperatorOptions),
     Verify(VerifyOptions),
+    VerifyFile(PathBuf),
+    Volumes(VolumesOptions),
     Export(ExportOptions),
     Import(ImportOptions),
     WhatIf(WhatIfOptions),

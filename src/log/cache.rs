@@ -124,12 +124,24 @@ impl Cache {
         frame: u64,
         log: &Reader,
     ) -> Result<(), LogError> {
-        if self.0.closing.load(Ordering::Acquire) {
-            return Err(LogError::Stopped);
-        }
         let hash = log.hash_after(frame)?.ok_or_else(|| {
             LogError::Draft(format!("the log has no frame {frame} that the cache could have come to"))
         })?;
+        self.put_states(states)?;
+        let mut through = frame.to_be_bytes().to_vec();
+        through.extend_from_slice(&hash);
+        self.checked(self.0.shelves.set_through(sealed(&through)))?;
+        self.0.shelves.flush().map_err(LogError::Write)?;
+        let (mark, mut journal) = (Mark { frame, hash }, self.journal());
+        journal.commit(&mark).map_err(LogError::Write)?;
+        self.checked(journal.tidy(&mark))
+    }
+
+    /// Keeps states without noting how far it has come: until that is noted a start believes none of them.
+    pub fn put_states<'a>(&self, states: impl Iterator<Item = (&'a str, Place, &'a [u8])>) -> Result<(), LogError> {
+        if self.0.closing.load(Ordering::Acquire) {
+            return Err(LogError::Stopped);
+        }
         let mut journal = self.journal();
         journal.begin().map_err(LogError::Write)?;
         for (id, place, state) in states {
@@ -141,13 +153,8 @@ impl Cache {
                 }
             }
         }
-        let mut through = frame.to_be_bytes().to_vec();
-        through.extend_from_slice(&hash);
-        self.checked(self.0.shelves.set_through(sealed(&through)))?;
-        self.0.shelves.flush().map_err(LogError::Write)?;
-        let mark = Mark { frame, hash };
-        journal.commit(&mark).map_err(LogError::Write)?;
-        self.checked(journal.tidy(&mark))
+        journal.pause();
+        Ok(())
     }
 
     /// The state of a conversation that is not open: for who has all open ones in memory, where one that was opened again
@@ -214,6 +221,12 @@ impl Cache {
     pub fn doubt(&self) {
         self.0.doubted.store(true, Ordering::Release);
         self.0.medium.clear_trust();
+    }
+
+    /// Wipes the cache of a data directory, durably: for who takes away what it rests on.
+    pub fn wipe(directory: &Arc<Directory>) -> Result<(), LogError> {
+        directory.clear_trust();
+        directory.wipe()
     }
 
     /// Wipes the cache and begins an empty one: for who finds it wanting. Other handles go on with the old one.

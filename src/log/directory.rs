@@ -1,9 +1,9 @@
 //! The data directory: what is where, whose it is, and whether there is space.
 //!
 //! `switchboard.json` says which log this is · `log/` is the log: `log/1`, `log/2` and so on are its volumes, `log/1.json`
-//! says what the first of them holds, `log/next` is the one to come · `log.json` and `log.reached` say how far the log
-//! reached · `cache/` and `cache.json` may be deleted while nothing runs · `reserve` is given back when the disk is full,
-//! because the database needs space even to open.
+//! says what the first of them holds, `log/next` is the one to come, `log/base.json` says where a log begins whose old
+//! volumes were removed · `log.json` and `log.reached` say how far the log reached · `cache/` and `cache.json` may be
+//! deleted while nothing runs · `reserve` is given back when the disk is full, because the database needs space even to open.
 //!
 //! The directory is locked while it is open. A new one is called `switchboard.json.new` until its log is on stable
 //! storage: an interrupted start is begun again, and a log that was lost is never taken for a new one. That of an import
@@ -26,6 +26,10 @@ use super::volumes;
 /// The format of data directories that this program writes: the log stands in volumes, and keys without a value stand
 /// between its frames. A release that knows neither would go on in the first volume, so it must see another format.
 const FORMAT: u64 = 2;
+
+/// The same for a log that begins with a [base](super::base): whoever knows of none would miss the volumes before it.
+/// From the moment when a directory has this format its base counts, and must be there.
+const FORMAT_WITH_BASE: u64 = 3;
 
 /// The format before, read for good: it becomes the present one at the first start.
 const FORMAT_OF_ONE_DATABASE: u64 = 1;
@@ -60,7 +64,8 @@ impl Directory {
     /// Makes what was created count: everything of it is on stable storage. `key` is that of the directory that the
     /// log comes from, where it may be known here.
     pub fn finish(&self, key: Option<[u8; 32]>) -> Result<(), LogError> {
-        let metadata = Metadata::of(self.log_id, &key.unwrap_or(self.key));
+        let format = if self.has_base()? { FORMAT_WITH_BASE } else { FORMAT };
+        let metadata = Metadata::of(format, self.log_id, &key.unwrap_or(self.key));
         write_durably(&self.path.join(METADATA), &metadata)?;
         remove_if_there(&self.path.join(METADATA_IMPORT))?;
         sync_path(&self.path)
@@ -132,9 +137,29 @@ impl Directory {
             bytes => bytes.map_err(|e| LogError::io("read", &file, e))?,
         };
         match Metadata::parse(&file, &bytes)?.format {
-            FORMAT => Ok(()),
-            _ => write_durably(&file, &Metadata::of(self.log_id, &self.key)),
+            FORMAT | FORMAT_WITH_BASE => Ok(()),
+            _ => write_durably(&file, &Metadata::of(FORMAT, self.log_id, &self.key)),
         }
+    }
+
+    /// Whether the log begins with a base.
+    pub(super) fn has_base(&self) -> Result<bool, LogError> {
+        let Some(file) = self.metadata_file() else { return Ok(false) };
+        let bytes = fs::read(&file).map_err(|e| LogError::io("read", &file, e))?;
+        Ok(Metadata::parse(&file, &bytes)?.format == FORMAT_WITH_BASE)
+    }
+
+    /// Says, durably, that the log begins with a base, which is on stable storage: from now on it must be there, and
+    /// what stands before it counts no more.
+    pub fn begin_with_base(&self) -> Result<(), LogError> {
+        match self.metadata_file() {
+            Some(file) => write_durably(&file, &Metadata::of(FORMAT_WITH_BASE, self.log_id, &self.key)),
+            None => Err(LogError::MetadataLost(self.path.clone())),
+        }
+    }
+
+    fn metadata_file(&self) -> Option<PathBuf> {
+        [METADATA, METADATA_IMPORT].map(|name| self.path.join(name)).into_iter().find(|file| file.exists())
     }
 
     fn make(path: &Path, log_id: Uuid) -> Result<Self, LogError> {
@@ -157,7 +182,7 @@ impl Directory {
 
     fn write(path: &Path, name: &str, log_id: Uuid, lock: File) -> Result<Self, LogError> {
         let key = random_key()?;
-        write_durably(&path.join(name), &Metadata::of(log_id, &key))?;
+        write_durably(&path.join(name), &Metadata::of(FORMAT, log_id, &key))?;
         let path = fs::canonicalize(path).map_err(|e| LogError::io("find", path, e))?;
         sync_path(path.parent().unwrap_or(&path))?;
         Ok(Self { path, log_id, key, _lock: lock })
@@ -203,9 +228,9 @@ struct Metadata {
 }
 
 impl Metadata {
-    fn of(log_id: Uuid, key: &[u8; 32]) -> Self {
+    fn of(format: u64, log_id: Uuid, key: &[u8; 32]) -> Self {
         let (log_id, key) = (log_id.to_string(), hex(key));
-        let mut metadata = Self { format: FORMAT, log_id, segment_size: SEGMENT_BYTES, key, checksum: None };
+        let mut metadata = Self { format, log_id, segment_size: SEGMENT_BYTES, key, checksum: None };
         metadata.checksum = Some(metadata.expected_checksum());
         metadata
     }
@@ -223,9 +248,9 @@ impl Metadata {
         }
         let broken = |e: serde_json::Error| LogError::MetadataBroken(file.to_path_buf(), e.to_string());
         let Format { format } = serde_json::from_slice(bytes).map_err(broken)?;
-        if ![FORMAT_OF_ONE_DATABASE, FORMAT].contains(&format) {
+        if !(FORMAT_OF_ONE_DATABASE..=FORMAT_WITH_BASE).contains(&format) {
             let path = file.parent().unwrap_or(file).to_path_buf();
-            return Err(LogError::Format { path, found: format, expected: FORMAT });
+            return Err(LogError::Format { path, found: format, expected: FORMAT_WITH_BASE });
         }
         serde_json::from_slice(bytes).map_err(broken)
     }

@@ -9,7 +9,7 @@ use super::pack::{Packed, Packer};
 use super::reader::Reader;
 use super::space::Space;
 use super::store::{Store, careful};
-use super::volumes::{Next, Opening, Sealed, Tidying, VOLUME_BYTES, VOLUME_BYTES_MORE, Volumes};
+use super::volumes::{ListedVolume, Next, Opening, Sealed, Tidying, VOLUME_BYTES, VOLUME_BYTES_MORE, Volumes};
 use super::{Draft, Log, Outcome, Room};
 
 /// The log of a data directory.
@@ -68,6 +68,25 @@ impl DiskLog {
         Self::open_growing(directory, VOLUME_BYTES, VOLUME_BYTES_MORE)
     }
 
+    /// The volumes that it stands in.
+    pub fn listed(&self) -> Result<Vec<ListedVolume>, LogError> {
+        self.volumes.listed(&self.reader)
+    }
+
+    /// Seals the volume that is written to and begins the next one, unless it is empty.
+    pub fn seal(&mut self) -> Result<(), LogError> {
+        self.usable()?;
+        let (full, number) = (std::mem::replace(&mut self.filled.full, 1), self.volumes.last_number());
+        self.filled.not_before = 0;
+        let turned = if self.filled.bytes > 0 { self.turn_over() } else { Ok(()) };
+        let is_turned = self.volumes.last_number() > number;
+        self.filled.full = full + if is_turned { self.filled.more } else { 0 };
+        match turned {
+            Ok(()) if self.filled.bytes > 0 => Err(LogError::Write("no other volume could be begun".into())),
+            turned => turned,
+        }
+    }
+
     /// The same with volumes of about so many bytes.
     #[cfg(test)]
     pub(super) fn open_with(directory: Arc<Directory>, volume_bytes: u64) -> Result<Self, LogError> {
@@ -83,7 +102,7 @@ impl DiskLog {
         directory.settle()?;
         let (store, next) = (volumes.last()?, volumes.next()?);
         let reader = Reader::open(volumes.clone(), directory.log_id())?;
-        volumes.check_last(&reader)?;
+        volumes.check_links(&reader)?;
         if let Some(known) = known_end {
             end::check(&directory, &known, &reader)?;
         }

@@ -253,6 +253,8 @@ pub enum Problem {
     },
     /// A checksum does not match.
     Checksum,
+    /// The frame was removed with old volumes, and the log begins with that seq.
+    Removed(u64),
     /// Another frame stands here.
     Number(u64),
     /// The payload cannot be unpacked.
@@ -295,6 +297,9 @@ impl fmt::Display for Problem {
             }
             Self::Length { expected, found } => write!(f, "{found} bytes, expected {expected}"),
             Self::Checksum => f.write_str("the checksum does not match: the bytes were changed"),
+            Self::Removed(first_seq) => {
+                write!(f, "it was removed with the volumes before it, the log begins with seq {first_seq}")
+            }
             Self::Number(found) => write!(f, "frame {found} stands here"),
             Self::Payload(why) => write!(f, "the payload does not unpack: {why}"),
             Self::Entry(why) => write!(f, "the entry does not read: {why}"),

@@ -9,7 +9,15 @@
 //! {"head":{"seq":340,"entries":120,"hash":"…"},"key":"…","check":"…"}
 //! ```
 //!
-//! Each hash covers its entry and everything before it, and `check` the key, which is part of no entry.
+//! A log whose old volumes were removed has format 3: after the first line it says what everything was where it begins,
+//! and then where that is, with a digest of these lines:
+//!
+//! ```text
+//! {"key":"…","state":{…}}
+//! {"base":{"seq":120,"at":1790000000000,"hash":"…","lines":17,"erased":false,"digest":"…"}}
+//! ```
+//!
+//! Each hash covers its entry and everything before it, and `check` the key, which is part of no entry, and the digest.
 //! `key` is the secret by which a repeated command is told from another under the same id. Whoever has it can try which
 //! value an erased one was, so it stays behind where anything is erased; repeats of what was decided before are then
 //! refused as `command_id_reused` after an import, and never carried out twice.
@@ -25,12 +33,16 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::base::add_to_digest;
 use super::codec::{hex, unhex};
 use super::entry::{Entry, Hash, LINE_BYTES_MAX};
 use super::reader::Head;
 
 /// The format that this program writes.
 const FORMAT: u64 = 2;
+
+/// The same of a log that begins with a base: an older release, which knows of none, refuses it.
+const FORMAT_WITH_BASE: u64 = 3;
 
 /// The format before, read for good: it has no `check`.
 const FORMAT_WITHOUT_CHECK: u64 = 1;
@@ -55,6 +67,30 @@ struct EntryLine<'a> {
     hash: &'a str,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StateLine<'a> {
+    key: &'a str,
+    #[serde(borrow)]
+    state: &'a RawValue,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BaseLine {
+    base: BaseHead,
+}
+
+#[derive(PartialEq, Eq, Serialize, Deserialize)]
+struct BaseHead {
+    seq: u64,
+    at: u64,
+    hash: String,
+    lines: u64,
+    erased: bool,
+    digest: String,
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct EndLine {
@@ -72,19 +108,60 @@ struct EndHead {
     hash: String,
 }
 
+/// What everything was where the log begins: its lines as they go by, and their digest once they are all there.
+#[derive(Debug, Default, Clone)]
+struct States {
+    digest: Sha256,
+    lines: u64,
+}
+
+impl States {
+    fn take(&mut self, key: &str, line: &[u8]) {
+        add_to_digest(&mut self.digest, key, line);
+        self.lines += 1;
+    }
+
+    fn digest(&self) -> Hash {
+        self.digest.clone().finalize().into()
+    }
+
+    fn line(&self, end: &Head, erased: bool) -> BaseLine {
+        let (lines, digest) = (self.lines, hex(&self.digest()));
+        BaseLine {
+            base: BaseHead { seq: end.next_seq - 1, at: end.last_at, hash: hex(&end.hash), lines, erased, digest },
+        }
+    }
+}
+
 /// Writes an export, line by line.
 pub struct Exporter {
     head: Head,
     entries: u64,
     redacted: u64,
+    states: States,
+    base: Option<Hash>,
 }
 
 impl Exporter {
-    /// Begins the export of that log.
-    pub fn begin(log_id: Uuid, out: &mut Vec<u8>) -> Self {
-        let header = HeaderLine { switchboard: "log".into(), format: FORMAT, log_id: log_id.to_string() };
-        json_line(&header, out);
-        Self { head: Head::empty(log_id), entries: 0, redacted: 0 }
+    /// Begins the export of that log. Where it begins with a base, its lines follow, then [`base`](Self::base).
+    pub fn begin(log_id: Uuid, has_base: bool, out: &mut Vec<u8>) -> Self {
+        let format = if has_base { FORMAT_WITH_BASE } else { FORMAT };
+        json_line(&HeaderLine { switchboard: "log".into(), format, log_id: log_id.to_string() }, out);
+        Self { head: Head::empty(log_id), entries: 0, redacted: 0, states: States::default(), base: None }
+    }
+
+    /// Writes a line of the base.
+    pub fn state(&mut self, key: &str, line: &[u8], out: &mut Vec<u8>) {
+        write_state(key, line, out);
+        self.states.take(key, line);
+    }
+
+    /// Writes where the log begins, after the last line of its base.
+    pub fn base(&mut self, end: &Head, is_erased: bool, out: &mut Vec<u8>) {
+        json_line(&self.states.line(end, is_erased), out);
+        self.head = end.clone();
+        self.base = Some(self.states.digest());
+        self.redacted += u64::from(is_erased);
     }
 
     /// Writes the next entry. That it follows the one before was seen by whoever read it.
@@ -102,7 +179,8 @@ impl Exporter {
 
     /// Writes the end. `key` is that of the directory, where it is known.
     pub fn end(self, key: Option<&[u8; 32]>, out: &mut Vec<u8>) {
-        json_line(&end_line(&self.head, self.entries, key.filter(|_| self.redacted == 0)), out);
+        let key = key.filter(|_| self.redacted == 0);
+        json_line(&end_line(&self.head, self.entries, key, self.base.as_ref()), out);
     }
 }
 
@@ -111,6 +189,10 @@ impl Exporter {
 pub enum Exported {
     /// The first line: the id of the log.
     Begin(Uuid),
+    /// A line of the base, under its key.
+    State(String, Vec<u8>),
+    /// Where the log begins, after its base, and whether personal values of it were erased.
+    Base(Head, bool),
     /// An entry, which follows the one before.
     Entry(Entry),
     /// The last line, with the key of the directory where it was carried.
@@ -141,6 +223,8 @@ pub struct Importer {
     format: u64,
     entries: u64,
     head: Option<Head>,
+    states: States,
+    base: Option<Hash>,
     is_over: bool,
     again: Vec<u8>,
 }
@@ -152,6 +236,8 @@ impl Importer {
         let taken = match (self.head.take(), self.is_over) {
             (_, true) => Err("expected nothing after the line with the head".to_owned()),
             (None, _) => self.begin(line),
+            (Some(head), _) if self.awaits_base() && line.starts_with(b"{\"key\":") => self.state(head, line),
+            (Some(head), _) if self.awaits_base() => self.base(head, line),
             (Some(head), _) if line.starts_with(b"{\"head\":") => self.end(&head, line),
             (Some(head), _) => self.entry(head, line),
         };
@@ -182,9 +268,19 @@ impl Importer {
         self.entries
     }
 
+    /// Lines read.
+    pub fn line(&self) -> u64 {
+        self.line
+    }
+
     /// Whether the first line was read.
     pub fn has_begun(&self) -> bool {
         self.line > 0
+    }
+
+    /// Whether the log begins with a base that has not come whole.
+    pub fn awaits_base(&self) -> bool {
+        self.format == FORMAT_WITH_BASE && self.base.is_none()
     }
 
     /// The seq of the last event read.
@@ -197,9 +293,11 @@ impl Importer {
             Ok(header) if header.switchboard == "log" && !line.ends_with(b"\r") => header,
             _ => return Err(foreign(line)),
         };
-        if !(FORMAT_WITHOUT_CHECK..=FORMAT).contains(&header.format) {
+        if !(FORMAT_WITHOUT_CHECK..=FORMAT_WITH_BASE).contains(&header.format) {
             let found = header.format;
-            return Err(format!("export format {found}, expected {FORMAT} at most: import with a newer release"));
+            return Err(format!(
+                "export format {found}, expected {FORMAT_WITH_BASE} at most: import with a newer release"
+            ));
         }
         self.format = header.format;
         let log_id = Uuid::parse_str(&header.log_id).map_err(|_| "log_id: expected a UUID".to_owned())?;
@@ -208,6 +306,38 @@ impl Importer {
         self.is_verbatim(line)?;
         self.head = Some(Head::empty(log_id));
         Ok(Exported::Begin(log_id))
+    }
+
+    fn state(&mut self, head: Head, line: &[u8]) -> Result<Exported, String> {
+        let read: StateLine<'_> = serde_json::from_slice(line).map_err(|e| format!("expected a state: {e}"))?;
+        let state = read.state.get().as_bytes();
+        self.again.clear();
+        write_state(read.key, state, &mut self.again);
+        self.is_verbatim(line)?;
+        self.states.take(read.key, state);
+        self.head = Some(head);
+        Ok(Exported::State(read.key.to_owned(), state.to_vec()))
+    }
+
+    fn base(&mut self, mut head: Head, line: &[u8]) -> Result<Exported, String> {
+        let BaseLine { base } = serde_json::from_slice(line).map_err(|e| format!("expected the base: {e}"))?;
+        head.next_seq = base.seq.checked_add(1).ok_or("seq: expected a smaller one")?;
+        head.hash = unhex(base.hash.as_bytes()).ok_or("hash: expected 64 hex digits")?;
+        // What is imported counts as published, and only what was published is ever removed.
+        (head.last_at, head.published_through) = (base.at, base.seq);
+        let expected = self.states.line(&head, base.erased);
+        if expected.base != base {
+            let (found, expected) = (base.lines, expected.base.lines);
+            return Err(format!(
+                "a base of {found} lines, expected {expected} and their digest: lines before were edited, lost or added"
+            ));
+        }
+        self.again.clear();
+        json_line(&expected, &mut self.again);
+        self.is_verbatim(line)?;
+        self.base = Some(self.states.digest());
+        self.head = Some(head.clone());
+        Ok(Exported::Base(head, base.erased))
     }
 
     fn entry(&mut self, mut head: Head, line: &[u8]) -> Result<Exported, String> {
@@ -236,7 +366,7 @@ impl Importer {
             Some(text) => Some(unhex(text.as_bytes()).ok_or("key: expected 64 hex digits")?),
             None => None,
         };
-        let mut expected = end_line(head, self.entries, key.as_ref());
+        let mut expected = end_line(head, self.entries, key.as_ref(), self.base.as_ref());
         if end.head != expected.head {
             let (seq, entries) = (expected.head.seq, expected.head.entries);
             return Err(format!(
@@ -278,16 +408,23 @@ fn write_entry(entry: &Entry, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\"}\n");
 }
 
-fn end_line(head: &Head, entries: u64, key: Option<&[u8; 32]>) -> EndLine {
-    let end = EndHead { seq: head.next_seq - 1, entries, hash: hex(&head.hash) };
-    EndLine { head: end, key: key.map(|key| hex(key)), check: Some(hex(&check_of(&head.hash, key))) }
+fn write_state(key: &str, line: &[u8], out: &mut Vec<u8>) {
+    for part in [&b"{\"key\":\""[..], key.as_bytes(), b"\",\"state\":", line, b"}\n"] {
+        out.extend_from_slice(part);
+    }
 }
 
-/// Whoever changes or drops the key, which no hash of an entry covers, is found out.
-fn check_of(hash: &Hash, key: Option<&[u8; 32]>) -> Hash {
+fn end_line(head: &Head, entries: u64, key: Option<&[u8; 32]>, base: Option<&Hash>) -> EndLine {
+    let end = EndHead { seq: head.next_seq - 1, entries, hash: hex(&head.hash) };
+    EndLine { head: end, key: key.map(|key| hex(key)), check: Some(hex(&check_of(&head.hash, key, base))) }
+}
+
+/// Whoever changes or drops the key or the base, which no hash of an entry covers, is found out.
+fn check_of(hash: &Hash, key: Option<&[u8; 32]>, base: Option<&Hash>) -> Hash {
     let mut digest = Sha256::new();
     digest.update(hash);
     digest.update(key.map_or(&[][..], |key| key));
+    digest.update(base.map_or(&[][..], |base| base));
     digest.finalize().into()
 }
 

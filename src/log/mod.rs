@@ -15,6 +15,7 @@
 //! Two engines keep these promises: [`DiskLog`], and [`MemoryLog`] for simulations.
 //! One kit of tests, `conformance`, runs against both.
 
+pub mod base;
 pub mod cache;
 mod codec;
 mod compression;
@@ -39,6 +40,7 @@ mod volumes;
 use std::ops::Range;
 use std::sync::Arc;
 
+pub use base::{Base, BaseLine, BaseWriter};
 pub use cache::{Cache, Part, Place, SimulatedCache};
 pub use directory::Directory;
 pub use disk::DiskLog;
@@ -48,6 +50,7 @@ pub use frame::{Frame, Header};
 pub use inspection::Inspection;
 pub use memory::{MemoryLog, SimulatedDisk};
 pub use reader::{Frames, Head, Reader};
+pub use volumes::ListedVolume;
 
 /// The log as its one writer sees it.
 pub trait Log: Send {

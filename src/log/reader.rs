@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::base::Base;
 use super::entry::{Entry, Hash};
 use super::error::{Fault, Problem};
 use super::frame::{Frame, HEADER_BYTES, Header, PART_BYTES_MAX, follows, key};
@@ -25,6 +26,10 @@ pub(super) trait Values: Send + Sync {
     }
     /// The hash of the last entry up to the end of a frame, where that is known without reading any.
     fn hash_at(&self, _frame: u64) -> Option<Hash> {
+        None
+    }
+    /// What the log begins with, where old volumes of it were removed.
+    fn base(&self) -> Option<Arc<Base>> {
         None
     }
     /// The first and the last frame of the first volume of whose end this is so, where it is so of all that follow; of
@@ -112,12 +117,13 @@ pub struct Reader {
     values: Arc<dyn Values>,
     head: Arc<RwLock<Head>>,
     log_id: Uuid,
+    base: Option<Arc<Base>>,
 }
 
 impl Reader {
     /// Reads the head of what is stored.
     pub(super) fn open(values: Arc<dyn Values>, log_id: Uuid) -> Result<Self, Fault> {
-        let reader = Self { values, head: Arc::new(RwLock::new(Head::empty(log_id))), log_id };
+        let reader = Self::of(values, log_id);
         match reader.last_stored()? {
             Some(frame) => reader.adopt(Head::after(&reader.stored(frame)?)),
             None => reader.values.begin().into_iter().for_each(|head| reader.adopt(head)),
@@ -128,21 +134,36 @@ impl Reader {
     /// Looks at what is stored, however damaged, as a log of so many frames at least. Of its head only the
     /// number of frames is to be believed.
     pub(super) fn inspect(values: Arc<dyn Values>, log_id: Uuid, frames_min: u64) -> Result<Self, Fault> {
-        let reader = Self { values, head: Arc::new(RwLock::new(Head::empty(log_id))), log_id };
+        let reader = Self::of(values, log_id);
         let before = reader.values.begin().map_or(0, |head| head.frames);
         let frames = reader.last_stored()?.unwrap_or(before).max(frames_min);
         reader.adopt(Head { frames, ..Head::empty(log_id) });
         Ok(reader)
     }
 
+    fn of(values: Arc<dyn Values>, log_id: Uuid) -> Self {
+        let base = values.base();
+        Self { values, head: Arc::new(RwLock::new(Head::empty(log_id))), log_id, base }
+    }
+
+    /// What the log begins with, where old volumes of it were removed.
+    pub fn base(&self) -> Option<&Arc<Base>> {
+        self.base.as_ref()
+    }
+
+    /// What the first entry that is there follows: an empty log, or what was removed.
+    pub fn beginning(&self) -> Head {
+        self.base.as_ref().map_or_else(|| Head::empty(self.log_id), |base| base.end().clone())
+    }
+
     /// A view that ends before the first fault, and that fault; none where everything is as it was written.
     pub fn before_fault(&self) -> Option<(Reader, Fault)> {
-        let mut head = Head::empty(self.log_id);
+        let mut head = self.beginning();
         let mut fault = self.frames(1).find_map(|frame| frame.and_then(|frame| head.follow(&frame)).err())?;
         fault.seq.get_or_insert(head.next_seq);
         let fault = self.placed(fault);
         let head = Arc::new(RwLock::new(head));
-        Some((Reader { values: self.values.clone(), head, log_id: self.log_id }, fault))
+        Some((Reader { head, ..self.clone() }, fault))
     }
 
     fn last_stored(&self) -> Result<Option<u64>, Fault> {
@@ -169,7 +190,7 @@ impl Reader {
 
     /// The frame of that number; `None` beyond the head.
     pub fn frame(&self, number: u64) -> Result<Option<Frame>, Fault> {
-        if !self.holds(number) {
+        if !self.holds(number)? {
             return Ok(None);
         }
         self.stored(number).map(Some)
@@ -177,10 +198,20 @@ impl Reader {
 
     /// The header of the frame of that number; `None` beyond the head.
     pub fn header(&self, number: u64) -> Result<Option<Header>, Fault> {
-        if !self.holds(number) {
+        if !self.holds(number)? {
             return Ok(None);
         }
         self.stored_header(number).map(Some)
+    }
+
+    /// The number of the first frame, which may be yet to come.
+    pub fn first_number(&self) -> u64 {
+        self.removed_frames() + 1
+    }
+
+    /// The seq of the first event that is there, or is to come.
+    pub fn first_seq(&self) -> u64 {
+        self.base.as_ref().map_or(1, |base| base.end().next_seq)
     }
 
     /// A fault with the file that it is in, where there are files.
@@ -195,7 +226,7 @@ impl Reader {
             return Ok(Some(head.hash));
         }
         // Only what is there has a hash: a note may know of more than the volume has.
-        if frame > head.frames {
+        if frame > head.frames || frame < self.removed_frames() {
             return Ok(None);
         }
         if let Some(hash) = self.values.hash_at(frame) {
@@ -204,14 +235,14 @@ impl Reader {
         Ok(self.header(frame + 1)?.map(|next| next.previous))
     }
 
-    /// The frames from that number to the head as it is now. Ends after the first fault.
+    /// The frames from that number, or from the first that is there, to the head as it is now. Ends after the first fault.
     pub fn frames(&self, from: u64) -> Frames {
-        Frames { reader: self.clone(), next: from.max(1), last: self.head().frames }
+        Frames { reader: self.clone(), next: from.max(self.first_number()), last: self.head().frames }
     }
 
-    /// The number of the frame that holds the event; `None` for a seq that no event has.
+    /// The number of the frame that holds the event; `None` for a seq that no event has, or one that was removed.
     pub fn frame_of_seq(&self, seq: u64) -> Result<Option<u64>, Fault> {
-        if seq == 0 || seq >= self.head().next_seq {
+        if seq < self.first_seq() || seq >= self.head().next_seq {
             return Ok(None);
         }
         self.first_frame(|header| header.next_seq > seq, |end| end.next_seq > seq).map(Some)
@@ -220,7 +251,7 @@ impl Reader {
     /// The number of the last frame whose first entry is not after that time; `None` where the log begins later.
     pub fn frame_at(&self, time_ms: u64) -> Result<Option<u64>, Fault> {
         let after = self.first_frame(|header| header.first_at > time_ms, |end| end.last_at > time_ms)?;
-        Ok((after > 1).then(|| after - 1))
+        Ok((after > self.first_number()).then(|| after - 1))
     }
 
     /// The first frame of which this is so, where it is so of all that follow; one beyond the head where of none.
@@ -250,8 +281,15 @@ impl Reader {
         read.map_err(|fault| self.placed(fault))
     }
 
-    fn holds(&self, number: u64) -> bool {
-        number >= 1 && number <= self.head().frames
+    fn holds(&self, number: u64) -> Result<bool, Fault> {
+        if number > 0 && number <= self.removed_frames() {
+            return Err(Fault::new(number, None, Problem::Removed(self.first_seq())));
+        }
+        Ok(number >= 1 && number <= self.head().frames)
+    }
+
+    fn removed_frames(&self) -> u64 {
+        self.base.as_ref().map_or(0, |base| base.end().frames)
     }
 
     fn bytes(&self, frame: u64) -> Result<Vec<u8>, Fault> {

@@ -9,8 +9,10 @@
 //! noted with that number. So the folder with the highest number is the one that is written to, whatever its note says;
 //! a crash between any two steps leaves that true; and a lost folder is missed.
 
+mod listing;
 mod next;
 mod note;
+mod removal;
 mod row;
 mod shelf;
 #[cfg(test)]
@@ -23,12 +25,14 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use uuid::Uuid;
 
+use super::base::Base;
 use super::directory::Directory;
 use super::end::{self, End};
 use super::entry::Hash;
 use super::error::{Fault, LogError, Problem};
 use super::reader::{Head, Reader, Values};
 use super::store::{Store, sync_path};
+pub use listing::ListedVolume;
 pub(super) use next::Next;
 pub(super) use note::Sealed;
 use row::{Last, Row};
@@ -59,14 +63,18 @@ impl Volumes {
     /// Opens the volumes of a data directory.
     pub fn open(directory: &Directory, opening: Opening, noted: Option<&End>) -> Result<Self, LogError> {
         let log = directory.log_path();
-        let row = row::read(&log, directory.log_id(), opening, noted)?;
+        let base = if directory.has_base()? { Some(Base::read(&log, directory.log_id())?) } else { None };
+        if opening != Opening::Inspected {
+            removal::go_on(&log, base.as_ref().map(Base::volume))?;
+        }
+        let row = row::read(&log, directory.log_id(), base.map(Arc::new), opening, noted)?;
         sync_path(log.parent().unwrap_or(&log))?;
         Ok(Self { log, log_id: directory.log_id(), row: RwLock::new(row), shelf: Shelf::default() })
     }
 
-    /// Refuses a last volume that does not follow the one before.
-    pub fn check_last(&self, reader: &Reader) -> Result<(), LogError> {
-        row::check_last(&self.row(), reader)
+    /// Refuses a last volume that does not follow the one before, and a first one that does not follow the base.
+    pub fn check_links(&self, reader: &Reader) -> Result<(), LogError> {
+        row::check_links(&self.row(), reader)
     }
 
     /// The volume that is written to.
@@ -164,7 +172,6 @@ impl Volumes {
     }
 
     /// The sealed volumes.
-    #[cfg(test)]
     pub fn sealed(&self) -> Vec<Sealed> {
         self.row().sealed.clone()
     }
@@ -206,6 +213,10 @@ impl Values for Volumes {
 
     fn begin(&self) -> Option<Head> {
         row::begin(&self.row())
+    }
+
+    fn base(&self) -> Option<Arc<Base>> {
+        self.row().base.clone()
     }
 
     fn hash_at(&self, frame: u64) -> Option<Hash> {

@@ -126,6 +126,25 @@ impl CommandIds {
         );
     }
 
+    /// All that may still be asked for, in order: what was decided, each with its session, and when sessions closed.
+    /// `closed_at` is the close of the present session.
+    pub fn remembered(
+        &self,
+        closed_at: Option<Time>,
+        now: Time,
+    ) -> (impl Iterator<Item = (&Decided, u32)>, impl Iterator<Item = (u32, Time)>) {
+        // Sessions before closed earlier still.
+        let is_over = closed_at.is_some_and(|at| now.ms_since(at) >= REMEMBERED_MS_AFTER_CLOSE);
+        let decided = self.decided.iter().map(|(_, decided)| (decided, decided.session));
+        let closed = self.closed.iter().map(|(_, closed)| (closed.session, closed.at));
+        (decided.filter(move |_| !is_over), closed.filter(move |_| !is_over))
+    }
+
+    /// Takes in when a session closed of which commands are remembered.
+    pub fn session_closed(&mut self, session: u32, at: Time, page_items: u64) {
+        self.closed.push(Closed { session, at }, page_items);
+    }
+
     /// What the cache keeps of them, besides whole pages.
     pub fn end(&self) -> IdsEnd<&[Decided], &[Closed]> {
         IdsEnd { decided: self.decided.end(), closed: self.closed.end() }

@@ -6,6 +6,7 @@
 pub mod admission;
 pub mod answer;
 pub mod audit;
+pub mod base;
 mod command_ids;
 pub mod core;
 pub mod envelope;

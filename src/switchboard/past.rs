@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::answer::{self, Facts};
+use super::base;
 use super::envelope::{event_id, write_event};
 use super::head;
 use super::marks::Mark;
@@ -12,7 +13,7 @@ use super::paged::Ascending;
 use super::port::{Answer, Frames, ListAsk, ListJob, Moment, PastAsk, Read, ReadJob, Recorded, Span};
 use super::record::Entry;
 use crate::domain::words::CONFIG_ID;
-use crate::domain::{Config, Conversation, ConversationId, Refusal};
+use crate::domain::{Config, Conversation, ConversationId, Refusal, Time};
 use crate::log::export::pieces::{self, NoPiece, Place};
 use crate::log::{self, Cache, Fault, Frame, Head, Reader};
 
@@ -104,27 +105,30 @@ impl<'a> Listed<'a> {
 pub fn answer_past(ask: &PastAsk, of: &Frames, archive: &Archive) -> Result<Vec<u8>, NoAnswer> {
     let reader = &archive.reader;
     let head = reader.head();
-    let all = |frames| Listed { frames, through: of.through, head: head.frames };
+    let through = of.through.max(reader.first_number() - 1);
+    let all = |frames| Listed { frames, through, head: head.frames };
     match ask {
         PastAsk::Conversation { id, at } => {
-            check_moment(*at, &head).map_err(NoAnswer::Refused)?;
+            check_moment(*at, reader).map_err(NoAnswer::Refused)?;
             let c = conversation_at(archive, all(&of.conversation), id, *at).map_err(NoAnswer::Unreadable)?;
             let c = c.ok_or(NoAnswer::Refused(Refusal::ConversationNotFound))?;
             let config = config_at(reader, all(&of.config), *at).map_err(NoAnswer::Unreadable)?;
             Ok(answer::state(&c, config.settings(&c.channel)))
         }
         PastAsk::Config { at } => {
-            check_moment(*at, &head).map_err(NoAnswer::Refused)?;
+            check_moment(*at, reader).map_err(NoAnswer::Refused)?;
             let config = config_at(reader, all(&of.config), *at).map_err(NoAnswer::Unreadable)?;
             Ok(answer::config(&config))
         }
         PastAsk::History { id, span } => {
             let name = id.as_ref().map_or(CONFIG_ID, ConversationId::as_str);
             let list = if id.is_some() { &of.conversation } else { &of.config };
+            check_span(span, reader).map_err(NoAnswer::Refused)?;
             let first = first_frame(span, reader).map_err(NoAnswer::Unreadable)?;
             page(span, Some(name), all(list).from(first), &head, reader).map_err(NoAnswer::Unreadable)
         }
         PastAsk::Log { span } => {
+            check_span(span, reader).map_err(NoAnswer::Refused)?;
             let first = first_frame(span, reader).map_err(NoAnswer::Unreadable)?;
             page(span, None, first..=head.frames, &head, reader).map_err(NoAnswer::Unreadable)
         }
@@ -159,6 +163,7 @@ pub fn recorded_from(
 ) -> impl Iterator<Item = Result<Recorded, String>> + use<> {
     let reader = &archive.reader;
     let (frames, fault) = match reader.frame_of_seq(seq) {
+        _ if seq < reader.first_seq() => (None, Some(Err(removed("seq", seq, reader)))),
         Ok(Some(frame)) => (Some(reader.frames(frame)), None),
         Ok(None) => (None, None),
         Err(fault) => (None, Some(Err(fault.to_string()))),
@@ -179,7 +184,7 @@ pub fn recorded_from(
 /// The frames that hold what a question is about, found by looking through the whole log: for tools
 /// that read a directory while nothing runs.
 pub fn find_frames(reader: &Reader, id: Option<&ConversationId>) -> Result<Frames, String> {
-    let (mut conversation, mut config, mut through) = (Vec::new(), Vec::new(), 0);
+    let (mut conversation, mut config, mut through) = (Vec::new(), Vec::new(), reader.first_number() - 1);
     for frame in reader.frames(1) {
         let frame = frame.map_err(|fault| fault.to_string())?;
         let number = frame.header.frame;
@@ -201,14 +206,35 @@ fn recorded(entry: &log::Entry) -> Result<Option<Recorded>, String> {
     Entry::parse(&entry.line)?.recorded(&entry.line, entry.hash)
 }
 
-fn check_moment(at: Moment, head: &Head) -> Result<(), Refusal> {
-    let head_seq = head.next_seq - 1;
+fn check_moment(at: Moment, reader: &Reader) -> Result<(), Refusal> {
+    let head_seq = reader.head().next_seq - 1;
     match at {
+        Moment::Seq(seq) if seq < reader.first_seq() && reader.base().is_some() => {
+            Err(Refusal::BadRequest(removed("at_seq", seq, reader)))
+        }
+        Moment::Time(time) if time.0 < reader.beginning().last_at => {
+            let began = Time(reader.beginning().last_at);
+            Err(Refusal::BadRequest(format!(
+                "at: expected {began} or later, got {time}: what was recorded before was removed from the log"
+            )))
+        }
         Moment::Seq(seq) if seq > head_seq => {
             Err(Refusal::BadRequest(format!("at_seq: expected at most {head_seq}, the last event there is, got {seq}")))
         }
         _ => Ok(()),
     }
+}
+
+/// Whoever names an event that was removed is told, and does not get others in its place.
+fn check_span(span: &Span, reader: &Reader) -> Result<(), Refusal> {
+    match span.from_seq {
+        Some(seq) if seq < reader.first_seq() => Err(Refusal::BadRequest(removed("from_seq", seq, reader))),
+        _ => Ok(()),
+    }
+}
+
+fn removed(field: &str, seq: u64, reader: &Reader) -> String {
+    format!("{field}: expected at least {}, got {seq}: the events before were removed from the log", reader.first_seq())
 }
 
 /// Whether the entry belongs to what was so at that moment: whole decisions only.
@@ -230,7 +256,10 @@ fn conversation_at(
     let mark = mark_before(archive, id, at).map_err(|fault| fault.to_string())?;
     let passed = mark.as_ref().map_or(0, |mark| mark.next_seq);
     let first = reader.frame_of_seq(passed.saturating_sub(1)).map_err(|fault| fault.to_string())?;
-    let mut state = mark.map(|mark| mark.c);
+    let mut state = match mark {
+        Some(mark) => Some(mark.c),
+        None => base::conversation(reader, id)?,
+    };
     for_entries(reader, frames.from(first.unwrap_or(1)), |entry, line| {
         let goes_on = is_within(entry, at);
         if goes_on && line.conversation == id.as_str() && entry.first_seq >= passed {
@@ -256,7 +285,7 @@ fn mark_before(archive: &Archive, id: &ConversationId, at: Moment) -> Result<Opt
 }
 
 fn config_at(reader: &Reader, frames: Listed<'_>, at: Moment) -> Result<Config, String> {
-    let mut config = Config::default();
+    let mut config = Config::clone(&base::config(reader)?.config);
     for_entries(reader, frames.from(0), |entry, line| {
         let goes_on = is_within(entry, at);
         if goes_on && line.is_config() {
@@ -295,7 +324,7 @@ fn first_frame(span: &Span, reader: &Reader) -> Result<u64, String> {
     let by_seq = match span.from_seq {
         Some(seq) if seq >= head.next_seq => head.frames + 1,
         Some(seq) => reader.frame_of_seq(seq).map_err(|fault| fault.to_string())?.unwrap_or(1),
-        None => 1,
+        None => reader.first_number(),
     };
     let by_time = match span.from {
         // The frame before the one that begins later may hold entries of that time too.

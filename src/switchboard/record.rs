@@ -427,7 +427,8 @@ const CONFIG_NAMES: [&str; 7] = [
     "switchboard.channel.removed",
 ];
 
-fn known_name(full_name: &str) -> Option<&'static str> {
+/// The name of a kind of event that is known to this version.
+pub(super) fn known_name(full_name: &str) -> Option<&'static str> {
     let config = CONFIG_NAMES.into_iter().find(|name| *name == full_name);
     config.or_else(|| Kind::from_full_name(full_name).map(Kind::full_name))
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::base;
 use super::core::{ConfigHead, Kept, Restored, Save};
 use super::fingerprint::of_command_id;
 use super::head;
@@ -13,7 +14,7 @@ use super::sizes::PartSizes;
 use super::slot::Slot;
 use crate::domain::conversation::Status;
 use crate::domain::words::CONFIG_ID;
-use crate::domain::{Config, Conversation, ConversationId, Text, Time};
+use crate::domain::{Conversation, ConversationId, Text, Time};
 use crate::log::{self, Cache, Part, Place, Reader};
 
 /// Conversations kept in memory before they are handed to the cache, while a long log is read.
@@ -45,12 +46,13 @@ pub fn restore_in_parts(
         sizes,
         resting: BTreeMap::new(),
         slots: HashMap::new(),
-        config: Kept::default(),
+        config: base::config(reader)?,
         config_cached_through: 0,
         changed: 0,
     };
-    if through.is_some() {
-        tail.read_cache(reader)?;
+    match through {
+        Some(_) => tail.read_cache(reader)?,
+        None => tail.read_base(reader, changed_max)?,
     }
     for frame in reader.frames(through.unwrap_or(0) + 1) {
         let frame = frame.map_err(|fault| fault.to_string())?;
@@ -58,7 +60,7 @@ pub fn restore_in_parts(
             tail.take(frame.header.frame, entry)?;
         }
         if tail.changed >= changed_max {
-            tail.keep_closed(frame.header.frame, reader)?;
+            tail.keep_closed(Some(frame.header.frame), reader)?;
         }
         progress(frame.header.frame);
     }
@@ -112,6 +114,19 @@ impl Tail<'_> {
         }
         // At once, and in order, so that the map is as small as may be.
         self.resting = resting.into_iter().collect();
+        Ok(())
+    }
+
+    /// What everything was where the log begins. The cache has come nowhere before it has all of it.
+    fn read_base(&mut self, reader: &Reader, changed_max: usize) -> Result<(), String> {
+        for slot in base::slots(reader, self.sizes) {
+            let slot = slot?;
+            self.slots.insert(slot.c.id.clone(), slot);
+            self.changed += 1;
+            if self.changed >= changed_max {
+                self.keep_closed(None, reader)?;
+            }
+        }
         Ok(())
     }
 
@@ -171,24 +186,22 @@ impl Tail<'_> {
         if frame <= self.config_cached_through {
             return Ok(());
         }
-        let mut config = Config::clone(&self.config.config);
-        line.fold_config(&mut config)?;
-        self.config.config = Arc::new(config);
+        base::fold_config(&mut self.config, line)?;
         self.config.is_in_frame(frame);
-        if line.file.is_some() {
-            self.config.file.clone_from(&line.file);
-        }
-        remember_put(&mut self.config, line)
+        Ok(())
     }
 
     /// Lets closed conversations go to the cache, so that memory holds what is open and not what ever was.
-    fn keep_closed(&mut self, through: u64, reader: &Reader) -> Result<(), String> {
-        let mut save = Save { through, ..Save::default() };
+    fn keep_closed(&mut self, through: Option<u64>, reader: &Reader) -> Result<(), String> {
+        let mut save = Save { through: through.unwrap_or_default(), ..Save::default() };
         for slot in self.slots.values_mut().filter(|slot| slot.is_dirty) {
             save.take(slot);
         }
         save.states.push((CONFIG_ID.into(), Place::Open, self.config.to_head()));
-        keep(self.cache, &save, reader)?;
+        match through {
+            Some(_) => keep(self.cache, &save, reader)?,
+            None => keep_states(self.cache, &save)?,
+        }
         let resting = &mut self.resting;
         self.slots.retain(|id, slot| {
             let is_open = slot.c.status != Status::Closed;
@@ -202,15 +215,20 @@ impl Tail<'_> {
     }
 }
 
-/// Puts states into the cache.
+/// Puts states into the cache, and notes how far it has come.
 pub fn keep(cache: &Cache, save: &Save, reader: &Reader) -> Result<(), String> {
+    keep_states(cache, save)?;
+    cache.put(std::iter::empty(), save.through, reader).map_err(|error| error.to_string())
+}
+
+fn keep_states(cache: &Cache, save: &Save) -> Result<(), String> {
     let parts = save.parts.iter().map(|(id, part, number, bytes)| (id.as_ref(), *part, *number, bytes.as_slice()));
     cache.put_parts(parts).map_err(|error| error.to_string())?;
     // Neighbours stand on one page of the database: in order, it is read and written once for all of them.
     let mut states: Vec<&(Text, Place, Vec<u8>)> = save.states.iter().collect();
     states.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     let states = states.into_iter().map(|(id, place, head)| (id.as_ref(), *place, head.as_slice()));
-    cache.put(states, save.through, reader).map_err(|error| error.to_string())
+    cache.put_states(states).map_err(|error| error.to_string())
 }
 
 fn read_slot(cache: &Cache, sizes: PartSizes, id: &ConversationId, head: &[u8]) -> Result<Slot, String> {
@@ -256,7 +274,7 @@ pub(super) fn fold_by<E>(
     Ok(Some(slot))
 }
 
-fn remember_put(kept: &mut Kept, line: &Entry<'_>) -> Result<(), String> {
+pub(super) fn remember_put(kept: &mut Kept, line: &Entry<'_>) -> Result<(), String> {
     let (Some(by), Some(command)) = (&line.by, &line.command) else { return Ok(()) };
     let Some(id) = command.id.as_ref().filter(|_| !line.events.is_empty()) else { return Ok(()) };
     let key = of_command_id(by, CONFIG_ID, id);

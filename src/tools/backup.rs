@@ -10,7 +10,6 @@ use async_nats::HeaderMap;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::examination::Halt;
 use super::export::Eraser;
 use super::failure::Failure;
 use super::nats::{Access, Connection, NatsError};
@@ -107,12 +106,17 @@ impl Copying<'_> {
 
     fn line(&mut self, line: &[u8], lines: &mut Vec<u8>) -> Result<(), Failure> {
         match (self.importer.take(line).map_err(|why| bad(&why))?, &mut self.exporter) {
-            (Exported::Begin(log_id), _) => self.exporter = Some(Exporter::begin(log_id, lines)),
+            (Exported::Begin(log_id), _) => {
+                self.exporter = Some(Exporter::begin(log_id, self.importer.awaits_base(), lines));
+            }
+            (Exported::State(key, state), Some(exporter)) => {
+                exporter.state(&key, &self.eraser.erase_state(&key, state).map_err(Failure::from)?, lines);
+            }
+            (Exported::Base(end, is_erased), Some(exporter)) => {
+                exporter.base(&end, is_erased || self.eraser.has_erased_state, lines);
+            }
             (Exported::Entry(mut entry), Some(exporter)) => {
-                self.eraser.erase(&mut entry).map_err(|halt| match halt {
-                    Halt::Fault(text) => Failure::Found(text),
-                    Halt::Failure(failure) => failure,
-                })?;
+                self.eraser.erase(&mut entry).map_err(Failure::from)?;
                 exporter.entry(&entry, lines);
             }
             (Exported::End(key), exporter) => {
@@ -121,7 +125,7 @@ impl Copying<'_> {
                     exporter.end(key.as_ref(), lines);
                 }
             }
-            (Exported::Entry(_), None) => return Err(bad(&self.importer.cut(b""))),
+            (_, None) => return Err(bad(&self.importer.cut(b""))),
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use crate::switchboard::paged::Ascending;
 use crate::switchboard::past::NoAnswer;
 use crate::switchboard::port::{Frames, ListAsk, Moment, PastAsk};
 use crate::switchboard::record::Entry;
-use crate::switchboard::{Archive, answer, past};
+use crate::switchboard::{Archive, answer, base, past};
 
 /// Most conversations held at once for a listing, about 100 MB; beyond, the log is read through again.
 const FOLDED_MAX: usize = 100_000;
@@ -142,8 +142,18 @@ impl Folded {
     /// bound only sinks it never comes back in part.
     fn read(reader: &Reader, after: &str) -> Result<Folded, String> {
         let mut states: BTreeMap<String, Option<Conversation>> = BTreeMap::new();
-        let mut config = Config::default();
+        let mut config = Config::clone(&base::config(reader)?.config);
         let mut has_more = false;
+        for lines in base::conversations(reader) {
+            let c = lines?;
+            if c.id.as_str() > after && states.len() <= FOLDED_MAX {
+                states.insert(c.id.to_string(), Some(c));
+            }
+        }
+        if states.len() > FOLDED_MAX {
+            states.pop_last();
+            has_more = true;
+        }
         for frame in reader.frames(1) {
             for entry in frame.map_err(|fault| fault.to_string())?.entries {
                 let line = Entry::parse(&entry.line)?;

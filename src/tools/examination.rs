@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::failure::{Failure, chain};
 use super::progress::Progress;
-use crate::log::{Cache, Directory, Frame, Head, Inspection, LogError};
+use crate::log::{Cache, Directory, Frame, Head, Inspection, LogError, Reader};
 
 /// A data directory under examination; locked while it is.
 pub struct Examination {
@@ -32,13 +32,27 @@ impl From<Failure> for Halt {
     }
 }
 
+impl From<Halt> for Failure {
+    fn from(halt: Halt) -> Failure {
+        match halt {
+            Halt::Fault(text) => Failure::Found(text),
+            Halt::Failure(failure) => failure,
+        }
+    }
+}
+
 impl Examination {
     /// Opens a data directory that holds a log, and of which no switchboard runs.
     pub fn open(path: &Path) -> Result<Examination, Failure> {
         let directory = Arc::new(Directory::open(path).map_err(failure)?);
         let log = Inspection::open(directory.clone()).map_err(failure)?;
-        let head = Head::empty(directory.log_id());
+        let head = log.reader().beginning();
         Ok(Examination { directory, log, head })
+    }
+
+    /// The log, however damaged.
+    pub fn reader(&self) -> &Reader {
+        self.log.reader()
     }
 
     /// Whose log it is, and its secret.
@@ -78,7 +92,7 @@ impl Examination {
 }
 
 /// A directory whose records are damaged was found to be; anything else is in the way of looking.
-fn failure(error: LogError) -> Failure {
+pub(super) fn failure(error: LogError) -> Failure {
     match error {
         LogError::Fault(_)
         | LogError::Corrupt(..)

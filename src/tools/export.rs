@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Deserialize;
 
@@ -12,8 +13,9 @@ use super::backup::{Service, copy};
 use super::examination::{Examination, Halt};
 use super::failure::Failure;
 use crate::domain::ConversationId;
-use crate::log::Entry;
 use crate::log::export::Exporter;
+use crate::log::{Base, Entry};
+use crate::switchboard::base;
 
 /// What is to be exported.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,15 +52,19 @@ pub fn export(options: &ExportOptions, out: &mut dyn Write) -> Result<(), Failur
 fn export_directory(data: &Path, mut eraser: Eraser<'_>, out: &mut dyn Write) -> Result<(), Failure> {
     let mut examination = Examination::open(data)?;
     let mut lines = Vec::new();
-    let mut exporter = Exporter::begin(examination.directory().log_id(), &mut lines);
-    let walked = examination.walk(|frame| {
-        for mut entry in frame.entries {
-            eraser.erase(&mut entry)?;
-            exporter.entry(&entry, &mut lines);
-        }
-        out.write_all(&lines).map_err(Failure::from)?;
-        lines.clear();
-        Ok(())
+    let base = examination.reader().base().cloned();
+    let mut exporter = Exporter::begin(examination.directory().log_id(), base.is_some(), &mut lines);
+    let begun = base.map_or(Ok(()), |base| export_base(&base, &mut eraser, &mut exporter, out));
+    let walked = begun.and_then(|()| {
+        examination.walk(|frame| {
+            for mut entry in frame.entries {
+                eraser.erase(&mut entry)?;
+                exporter.entry(&entry, &mut lines);
+            }
+            out.write_all(&lines).map_err(Failure::from)?;
+            lines.clear();
+            Ok(())
+        })
     });
     out.write_all(&lines)?;
     lines.clear();
@@ -77,10 +83,31 @@ fn export_directory(data: &Path, mut eraser: Eraser<'_>, out: &mut dyn Write) ->
     }
 }
 
+/// Writes what everything was where the log begins.
+pub(super) fn export_base(
+    base: &Arc<Base>,
+    eraser: &mut Eraser<'_>,
+    exporter: &mut Exporter,
+    out: &mut dyn Write,
+) -> Result<(), Halt> {
+    let mut lines = Vec::new();
+    for line in base.lines() {
+        let (key, line) = line.map_err(|fault| Halt::Fault(fault.to_string()))?;
+        exporter.state(&key, &eraser.erase_state(&key, line)?, &mut lines);
+        out.write_all(&lines).map_err(Failure::from)?;
+        lines.clear();
+    }
+    exporter.base(base.end(), base.is_erased() || eraser.has_erased_state, &mut lines);
+    Ok(out.write_all(&lines).map_err(Failure::from)?)
+}
+
 /// Drops personal values of some conversations.
+#[derive(Default)]
 pub struct Eraser<'a> {
     conversations: BTreeSet<&'a str>,
     unseen: BTreeSet<&'a str>,
+    /// Whether it dropped any of what everything was where the log begins.
+    pub has_erased_state: bool,
 }
 
 #[derive(Deserialize)]
@@ -92,7 +119,7 @@ struct Named<'a> {
 impl<'a> Eraser<'a> {
     fn of(ids: &'a [ConversationId]) -> Eraser<'a> {
         let conversations: BTreeSet<&str> = ids.iter().map(ConversationId::as_str).collect();
-        Eraser { unseen: conversations.clone(), conversations }
+        Eraser { unseen: conversations.clone(), conversations, has_erased_state: false }
     }
 
     /// Drops the entry's personal values where they are to go.
@@ -107,6 +134,16 @@ impl<'a> Eraser<'a> {
             entry.redact();
         }
         Ok(())
+    }
+
+    /// A line of the log's base without personal values, where they are to go.
+    pub fn erase_state(&mut self, key: &str, line: Vec<u8>) -> Result<Vec<u8>, Halt> {
+        self.unseen.remove(key);
+        if !self.conversations.contains(key) {
+            return Ok(line);
+        }
+        self.has_erased_state = true;
+        base::erased(&line).map_err(Halt::Fault)
     }
 
     /// Whether every one of the conversations was there.

@@ -67,6 +67,12 @@ impl fmt::Display for Failure {
 
 impl Error for Failure {}
 
+impl From<String> for Failure {
+    fn from(text: String) -> Failure {
+        Failure::text(text)
+    }
+}
+
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Failure {
         Failure::Output(error)

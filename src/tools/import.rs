@@ -12,8 +12,8 @@ use super::progress::Progress;
 use super::screen::Screen;
 use super::table::write_pairs;
 use crate::log::export::{BadExport, EXPORT_LINE_BYTES_MAX, Exported, Importer};
-use crate::log::{Directory, DiskLog, Draft, Entry, Head, Log, LogError};
-use crate::switchboard::record;
+use crate::log::{BaseWriter, Directory, DiskLog, Draft, Entry, Head, Log, LogError};
+use crate::switchboard::{base, record};
 
 /// Entries that are brought onto stable storage together.
 const GROUP_ENTRIES_MAX: usize = 2048;
@@ -100,6 +100,13 @@ impl Imported {
 
 /// Fills the directory, and makes it count once everything is there.
 fn fill(options: &ImportOptions, directory: &Arc<Directory>, lines: &mut Lines<'_>) -> Result<Imported, Failure> {
+    if lines.importer.awaits_base() {
+        let first_seq = take_base(directory, lines)?;
+        if let Some(seq) = options.publish_from.filter(|seq| *seq < first_seq) {
+            let text = format!("--publish-from: expected at least {first_seq}, got {seq}: the log begins there");
+            return Err(Failure::Usage(vec![text]));
+        }
+    }
     let mut log = DiskLog::open(directory.clone()).map_err(fault)?;
     let published_max = options.publish_from.map_or(u64::MAX, |seq| seq.saturating_sub(1));
     let progress = Progress::new(None, "entries");
@@ -109,7 +116,7 @@ fn fill(options: &ImportOptions, directory: &Arc<Directory>, lines: &mut Lines<'
             Some(Exported::Entry(entry)) => group.push(entry, lines)?,
             Some(Exported::End(key)) => break Some(key),
             None if options.cut => break None,
-            Some(Exported::Begin(_)) | None => return Err(refused(&lines.importer.cut(b""))),
+            _ => return Err(refused(&lines.importer.cut(b""))),
         }
         if group.is_full() {
             group.append(&mut log, published_max)?;
@@ -126,6 +133,25 @@ fn fill(options: &ImportOptions, directory: &Arc<Directory>, lines: &mut Lines<'
     let key = end.flatten();
     directory.finish(key).map_err(fault)?;
     Ok(Imported { entries: lines.importer.entries(), head, is_cut: end.is_none(), has_key: key.is_some() })
+}
+
+/// Takes in what everything was where the log begins; the seq of its first event.
+fn take_base(directory: &Directory, lines: &mut Lines<'_>) -> Result<u64, Failure> {
+    let mut writer = BaseWriter::begin(directory, 0).map_err(fault)?;
+    loop {
+        match lines.next()? {
+            Some(Exported::State(key, state)) => {
+                base::check(&key, &state).map_err(|text| lines.refused(text))?;
+                writer.add(&key, &state).map_err(|error| lines.refused(error.to_string()))?;
+            }
+            Some(Exported::Base(end, is_erased)) => {
+                writer.finish(&end, is_erased).map_err(fault)?;
+                directory.begin_with_base().map_err(fault)?;
+                return Ok(end.next_seq);
+            }
+            _ => return Err(refused(&lines.importer.cut(b""))),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -167,6 +193,11 @@ struct Lines<'a> {
 }
 
 impl Lines<'_> {
+    /// What is wrong with the line that was read last.
+    fn refused(&self, text: String) -> Failure {
+        refused(&BadExport { line: self.importer.line(), text })
+    }
+
     fn next(&mut self) -> Result<Option<Exported>, Failure> {
         self.line.clear();
         let mut bounded = (&mut *self.input).take(EXPORT_LINE_BYTES_MAX as u64);

@@ -14,6 +14,7 @@ pub mod config_file;
 pub mod directory;
 pub mod examination;
 pub mod export;
+pub mod export_file;
 pub mod failure;
 pub mod holding;
 pub mod import;
@@ -33,6 +34,7 @@ pub mod table;
 pub mod timeline;
 pub mod values;
 pub mod verify;
+pub mod volumes;
 pub mod what_if;
 pub mod words;
 

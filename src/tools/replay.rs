@@ -77,8 +77,12 @@ fn replay(options: &ReplayOptions, sink: &mut Sink<'_>) -> Result<Source, Failur
     let mut source = Source::open(&options.place)?;
     let mut pace = Pace::new(options.speed);
     let progress = Progress::new(&options.output);
+    let mut is_begun = false;
     source.events(question(options), |page| {
         progress.expect(page, options);
+        if !std::mem::replace(&mut is_begun, true) {
+            tell_removed(options, page)?;
+        }
         for event in &page.events {
             if let Speed::Times(_) = options.speed {
                 let wait = pace.wait_for(parsed::<Stamp>(event)?.time);
@@ -96,6 +100,25 @@ fn replay(options: &ReplayOptions, sink: &mut Sink<'_>) -> Result<Source, Failur
     })?;
     progress.finish();
     Ok(source)
+}
+
+/// Whoever wants everything hears that it is not everything.
+fn tell_removed(options: &ReplayOptions, page: &EventsPage<'_>) -> Result<(), SourceError> {
+    #[derive(Deserialize)]
+    struct Numbered {
+        data: Seq,
+    }
+    #[derive(Deserialize)]
+    struct Seq {
+        seq: u64,
+    }
+    let is_whole = options.from.is_none() && options.scope == Scope::Everything && options.types.is_empty();
+    let Some(event) = page.events.first().filter(|_| is_whole) else { return Ok(()) };
+    let first = parsed::<Numbered>(event)?.data.seq;
+    if first > 1 {
+        eprintln!("note: the log begins with seq {first}: the events before were removed");
+    }
+    Ok(())
 }
 
 fn question(options: &ReplayOptions) -> Question {

@@ -55,6 +55,14 @@ pub fn run(options: &ShowOptions) -> Result<(), Failure> {
     source.conclude()
 }
 
+/// The events of a conversation are counted from 1: those before the first were removed with old volumes of the log.
+fn tell_removed(out: &mut dyn Write, screen: Screen, events: u64) -> io::Result<()> {
+    match events {
+        0 => Ok(()),
+        events => writeln!(out, "{}", screen.dim(&format!("its first {events} events were removed from the log"))),
+    }
+}
+
 fn time_of_last(source: &mut Source, question: Question) -> Result<Option<Time>, Failure> {
     let mut last = None;
     source.events(question, |page| {
@@ -96,12 +104,20 @@ fn write_text(
     state.write(out, screen, until)?;
     writeln!(out)?;
     let mut timeline = Timeline::of_conversation(screen, state.number("seq").unwrap_or(0));
+    let mut is_begun = false;
     source.events(question, |page| {
         for event in &page.events {
-            timeline.write(out, &parsed(event)?)?;
+            let event = parsed(event)?;
+            if !std::mem::replace(&mut is_begun, true) {
+                tell_removed(out, screen, event.number("version").unwrap_or(1).saturating_sub(1))?;
+            }
+            timeline.write(out, &event)?;
         }
         Ok(())
     })?;
+    if !is_begun {
+        tell_removed(out, screen, state.number("version").unwrap_or(0))?;
+    }
     timeline.finish(out, Some(until))?;
     Ok(())
 }

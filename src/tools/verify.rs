@@ -9,6 +9,7 @@ use super::screen::Screen;
 use super::table::write_pairs;
 use super::words;
 use crate::domain::Time;
+use crate::log::Head;
 use crate::switchboard::audit::{Audit, Tally};
 
 /// What is to be verified.
@@ -26,10 +27,13 @@ pub fn run(options: &VerifyOptions) -> Result<(), Failure> {
 /// Verifies a data directory and writes what was checked; what was found, where something was.
 pub fn verify(options: &VerifyOptions, out: &mut dyn Write, screen: Screen) -> Result<(), Failure> {
     let mut examination = Examination::open(&options.data)?;
-    let mut audit = Audit::default();
-    let walked = examination.walk(|frame| {
-        let take = |entry| audit.take(frame.header.frame, entry);
-        frame.entries.iter().try_for_each(take).map_err(|finding| Halt::Fault(finding.to_string()))
+    let begun = begin(&examination);
+    let (mut audit, begun) = begun.map_or_else(|halt| (Audit::default(), Err(halt)), |audit| (audit, Ok(())));
+    let walked = begun.and_then(|()| {
+        examination.walk(|frame| {
+            let take = |entry| audit.take(frame.header.frame, entry);
+            frame.entries.iter().try_for_each(take).map_err(|finding| Halt::Fault(finding.to_string()))
+        })
     });
     let mut pairs = tell_log(&examination, audit.tally());
     let found = match walked {
@@ -52,10 +56,25 @@ pub fn verify(options: &VerifyOptions, out: &mut dyn Write, screen: Screen) -> R
     }
 }
 
+/// What everything was where the log begins: read whole, and held to its digest and to the rules.
+fn begin(examination: &Examination) -> Result<Audit, Halt> {
+    let reader = examination.reader();
+    reader.base().map_or(Ok(()), |base| base.check()).map_err(|fault| Halt::Fault(fault.to_string()))?;
+    Audit::begin(reader).map_err(|text| Halt::Fault(format!("the base of the log: {text}")))
+}
+
 fn tell_log(examination: &Examination, tally: Tally) -> Vec<(&'static str, String)> {
-    let head = &examination.head;
+    let mut pairs = vec![("log", examination.directory().log_id().to_string())];
+    if examination.reader().base().is_some() {
+        pairs.push(("begins", format!("with seq {}, what was before is removed", examination.reader().first_seq())));
+    }
+    pairs.extend(tell(&examination.head, tally));
+    pairs
+}
+
+/// What was checked of a log up to there.
+pub(super) fn tell(head: &Head, tally: Tally) -> Vec<(&'static str, String)> {
     let mut pairs = vec![
-        ("log", examination.directory().log_id().to_string()),
         ("events", tally.events.to_string()),
         ("decisions", tally.decisions.to_string()),
         ("notes", format!("{} of activity between events", tally.notes)),

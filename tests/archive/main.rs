@@ -17,6 +17,7 @@ mod live;
 mod moving;
 mod newer;
 mod place;
+mod removal;
 mod rules;
 mod story;
 mod what_if;

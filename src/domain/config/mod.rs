@@ -133,7 +133,7 @@ pub struct Channel {
 }
 
 /// The configuration at one moment.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Config {
     version: u64,
     settings: Settings,
@@ -143,7 +143,7 @@ pub struct Config {
     gone: BTreeMap<Name, u64>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Known<T> {
     value: T,
     /// When the inactivity timeout that it sets last changed.

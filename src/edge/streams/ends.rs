@@ -39,6 +39,16 @@ impl Ends {
         ends
     }
 
+    /// The same of a log that begins with event `first`: what was before was published before it was removed, and the
+    /// inboxes have of it whatever there was to be had.
+    pub fn not_before(self, first: u64) -> Ends {
+        let removed = first.saturating_sub(1);
+        match self.inbox < removed {
+            true => Ends { inbox: removed, part: self.part.filter(|(seq, _)| *seq > removed), ..self },
+            false => self,
+        }
+    }
+
     /// The last event that both streams hold whole, for certain.
     pub fn through(&self) -> u64 {
         self.event.min(self.inbox)

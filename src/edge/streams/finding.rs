@@ -27,7 +27,10 @@ pub async fn find(
     let inbox = ensure(&client, &prefix, Which::Inbox, &log_id).await?;
     let ends = Ends::new(&events, &inbox, &log_id, published);
     let last = [events.last_sequence, inbox.last_sequence];
-    let checked = tokio::task::spawn_blocking(move || check_log(&ends, &archive, &log_id).map(|()| ends));
+    let checked = tokio::task::spawn_blocking(move || {
+        check_log(&ends, &archive, &log_id)?;
+        Ok(ends.not_before(archive.reader.first_seq()))
+    });
     let ends = checked.await.map_err(|error| Trouble::Away(format!("the log could not be read: {error}")))??;
     Ok((ends, last))
 }
@@ -66,7 +69,15 @@ fn check_log(ends: &Ends, archive: &Archive, log_id: &str) -> Result<(), Trouble
             "the streams hold event {held} of this log, and the log ends with {head}: it is an older copy; {advice}"
         )));
     }
-    let Some(id) = &ends.last_event_id else { return Ok(()) };
+    let first = archive.reader.first_seq();
+    if ends.event + 1 < first {
+        return Err(Trouble::Refused(format!(
+            "the streams end with event {} of this log, and it begins with {first}, since what was before was removed: \
+             they cannot be filled; delete both streams, which are made again and go on behind the last event published",
+            ends.event
+        )));
+    }
+    let Some(id) = ends.last_event_id.as_ref().filter(|_| ends.event >= first) else { return Ok(()) };
     let read = past::recorded_from(archive, ends.event, ends.event).next();
     match read {
         Some(Ok(recorded)) if event_id(log_id, ends.event, &recorded.hash) == *id => Ok(()),

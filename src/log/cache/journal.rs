@@ -46,11 +46,18 @@ pub(super) struct Journal {
     end: Point,
     /// Whether something stands behind the end that does not count.
     has_rest: bool,
-    /// Whether nothing stands behind the last mark: what a round that failed has left is never marked.
-    is_whole: bool,
+    round: Round,
     /// Where a rewriting failed last, for want of room or otherwise.
     failed_at: u64,
     out: Out,
+}
+
+/// Where a round has come to: what one that failed has left is never marked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Round {
+    Marked,
+    Paused,
+    Unfinished,
 }
 
 impl Journal {
@@ -70,16 +77,17 @@ impl Journal {
             tracing::warn!(bytes, "the end of what the cache keeps of open conversations is not whole: the log has it");
         }
         let out = Out { buffer: Vec::new(), at: end };
-        let journal = Self { tape, sorted, end, has_rest: end.bytes < length, is_whole: true, failed_at: 0, out };
+        let journal = Self { tape, sorted, end, has_rest: end.bytes < length, round: Round::Marked, failed_at: 0, out };
         Ok((journal, found))
     }
 
-    /// Begins a round; only [`commit`](Self::commit) makes what it adds count.
+    /// Begins a round, or goes on with one that paused; only [`commit`](Self::commit) makes what it adds count.
     pub fn begin(&mut self) -> Result<(), String> {
-        if !self.is_whole {
-            return Err("an earlier round could not be written".into());
+        match std::mem::replace(&mut self.round, Round::Unfinished) {
+            Round::Marked => {}
+            Round::Paused => return Ok(()),
+            Round::Unfinished => return Err("an earlier round could not be written".into()),
         }
-        self.is_whole = false;
         if self.has_rest {
             self.tape.cut(self.end.bytes)?;
             self.has_rest = false;
@@ -99,13 +107,18 @@ impl Journal {
         self.out.write_if(PIECE_BYTES, |bytes| self.tape.append(bytes))
     }
 
+    /// Says that what was added so far could be written.
+    pub fn pause(&mut self) {
+        self.round = Round::Paused;
+    }
+
     /// Marks that everything up to that frame is kept: whatever the rest of the cache holds of it is with the system
     /// already.
     pub fn commit(&mut self, mark: &Mark) -> Result<(), String> {
         self.out.mark(self.sorted, mark);
         self.out.write_if(1, |bytes| self.tape.append(bytes))?;
         self.end = self.out.at;
-        self.is_whole = true;
+        self.round = Round::Marked;
         Ok(())
     }
 

@@ -6,22 +6,22 @@
 
 use std::fmt;
 
-use super::{Exporter, end_line, json_line, write_entry};
-use crate::log::Reader;
+use super::{BaseHead, BaseLine, Exporter, end_line, hex, json_line, write_entry, write_state};
 use crate::log::error::Fault;
 use crate::log::reader::Head;
+use crate::log::{Base, Reader};
 
 /// Frames looked at for one piece; those that only note how far publication got hold no text.
 const FRAMES_MAX: usize = 4096;
 
-/// Where a piece starts. Each frame has its text; that of frame 0 is the first line, that after the last frame
-/// the last line.
+/// Where a piece starts. The export is counted in units of text: the first line, then each frame, then the last line.
+/// Where the log begins with a base, the pieces of that and the line that ends it stand before the frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
-    frame: u64,
-    /// Bytes of the frame's text that came with the piece before.
+    unit: u64,
+    /// Bytes of the unit that came with the piece before.
     skip: u64,
-    /// Entries of the frames before it, and how many of them without their personal values.
+    /// Entries of the units before it, and how many of them without their personal values.
     entries: u64,
     redacted: u64,
     /// The last frame of the export.
@@ -57,20 +57,20 @@ impl From<Fault> for NoPiece {
 impl Place {
     /// The beginning of an export of everything that is durable now.
     pub fn begin(reader: &Reader) -> Place {
-        Place { frame: 0, skip: 0, entries: 0, redacted: 0, through: reader.head().frames }
+        Place { unit: 0, skip: 0, entries: 0, redacted: 0, through: reader.head().frames }
     }
 
     /// Whether it is the beginning of an export.
     pub fn is_begin(&self) -> bool {
-        self.frame == 0 && self.skip == 0
+        self.unit == 0 && self.skip == 0
     }
 
     /// Reads a place as it was written.
     pub fn parse(text: &str) -> Option<Place> {
         let mut numbers = text.split('.').map(|number| number.parse().ok());
         let mut number = || numbers.next().flatten();
-        let (frame, skip, entries, redacted, through) = (number()?, number()?, number()?, number()?, number()?);
-        let place = Place { frame, skip, entries, redacted, through };
+        let (unit, skip, entries, redacted, through) = (number()?, number()?, number()?, number()?, number()?);
+        let place = Place { unit, skip, entries, redacted, through };
         // Only as it was written: no plus sign, no zeros in front, nothing behind.
         (place.to_string() == text).then_some(place)
     }
@@ -79,13 +79,13 @@ impl Place {
         // Whoever asks may have made the numbers up.
         let sum = |one: u64, other: u64| one.checked_add(other).ok_or(NoPiece::Astray);
         let (entries, redacted) = (sum(self.entries, part.entries)?, sum(self.redacted, part.redacted)?);
-        Ok(Place { frame: sum(self.frame, 1)?, skip: 0, entries, redacted, through: self.through })
+        Ok(Place { unit: sum(self.unit, 1)?, skip: 0, entries, redacted, through: self.through })
     }
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}.{}.{}", self.frame, self.skip, self.entries, self.redacted, self.through)
+        write!(f, "{}.{}.{}.{}.{}", self.unit, self.skip, self.entries, self.redacted, self.through)
     }
 }
 
@@ -106,7 +106,7 @@ pub fn piece(reader: &Reader, key: &[u8; 32], start: Place, bytes_max: usize) ->
             break;
         }
         text.push_str(rest);
-        if place.frame > place.through {
+        if place.unit == last_unit(reader, place.through) {
             return Ok(Piece { text, next: None, through_seq });
         }
         place = place.after(&part)?;
@@ -125,18 +125,25 @@ struct Part {
 impl Part {
     fn read(reader: &Reader, key: &[u8; 32], place: &Place, end: &Head) -> Result<Part, NoPiece> {
         let (mut text, mut part) = (Vec::new(), Part::default());
-        match place.frame {
-            0 => drop(Exporter::begin(reader.log_id(), &mut text)),
-            frame if frame <= place.through => {
+        let (of_base, last) = (units_of_base(reader), last_unit(reader, place.through));
+        match (place.unit, reader.base()) {
+            (0, base) => drop(Exporter::begin(reader.log_id(), base.is_some(), &mut text)),
+            (unit, Some(base)) if unit < of_base => {
+                base.piece(unit - 1)?.iter().for_each(|(key, line)| write_state(key, line, &mut text));
+            }
+            (unit, Some(base)) if unit == of_base => json_line(&line_of(base), &mut text),
+            (unit, _) if unit < last => {
+                let frame = unit - of_base - 1 + reader.first_number();
                 for entry in reader.frame(frame)?.ok_or(NoPiece::Astray)?.entries {
                     write_entry(&entry, &mut text);
                     part.entries += 1;
                     part.redacted += u64::from(entry.is_redacted());
                 }
             }
-            frame if frame == place.through.saturating_add(1) => {
-                let key = (place.redacted == 0).then_some(key);
-                json_line(&end_line(end, place.entries, key), &mut text);
+            (unit, base) if unit == last => {
+                let is_erased = place.redacted > 0 || base.is_some_and(|base| base.is_erased());
+                let key = (!is_erased).then_some(key);
+                json_line(&end_line(end, place.entries, key, base.map(|base| base.digest())), &mut text);
             }
             _ => return Err(NoPiece::Astray),
         }
@@ -145,10 +152,29 @@ impl Part {
     }
 }
 
+fn line_of(base: &Base) -> BaseLine {
+    let (end, erased) = (base.end(), base.is_erased());
+    let (lines, digest) = (base.count(), hex(base.digest()));
+    BaseLine { base: BaseHead { seq: end.next_seq - 1, at: end.last_at, hash: hex(&end.hash), lines, erased, digest } }
+}
+
+/// The pieces of the base, and the line that ends it.
+fn units_of_base(reader: &Reader) -> u64 {
+    reader.base().map_or(0, |base| base.pieces() + 1)
+}
+
+/// The unit after the frame with which the export ends.
+fn last_unit(reader: &Reader, through: u64) -> u64 {
+    units_of_base(reader) + (through + 1).saturating_sub(reader.first_number()) + 1
+}
+
 /// The head of the log where it ends with that frame.
 fn head_at(reader: &Reader, frame: u64) -> Result<Head, NoPiece> {
-    let mut head = Head::empty(reader.log_id());
-    if frame > 0 {
+    let mut head = reader.beginning();
+    if frame < head.frames || frame > reader.head().frames {
+        return Err(NoPiece::Astray);
+    }
+    if frame > head.frames {
         head.next_seq = reader.header(frame)?.ok_or(NoPiece::Astray)?.next_seq;
         head.hash = reader.hash_after(frame)?.ok_or(NoPiece::Astray)?;
     }
@@ -198,7 +224,7 @@ mod tests {
 
     fn exported(reader: &Reader) -> String {
         let mut out = Vec::new();
-        let mut exporter = Exporter::begin(reader.log_id(), &mut out);
+        let mut exporter = Exporter::begin(reader.log_id(), false, &mut out);
         let entries = reader.frames(1).flat_map(|frame| frame.unwrap().entries);
         entries.for_each(|entry| exporter.entry(&entry, &mut out));
         exporter.end(Some(&KEY), &mut out);

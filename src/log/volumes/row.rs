@@ -8,6 +8,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::note::{self, Sealed};
+use crate::log::base::Base;
 use crate::log::end::End;
 use crate::log::error::{Fault, LogError, Problem};
 use crate::log::reader::{Head, Reader};
@@ -29,6 +30,8 @@ pub enum Opening {
 
 /// The volumes in order. Those before the last are sealed.
 pub struct Row {
+    /// Where it begins, where volumes were removed.
+    pub base: Option<Arc<Base>>,
     pub sealed: Vec<Sealed>,
     pub last: Last,
     /// In an inspection, the first note that does not read: its volume was looked into instead.
@@ -42,14 +45,22 @@ pub struct Last {
     pub store: Result<Arc<Store>, String>,
 }
 
-/// Reads the row. `noted` is the end of the log that was noted last.
-pub fn read(log: &Path, log_id: Uuid, opening: Opening, noted: Option<&End>) -> Result<Row, LogError> {
+/// Reads the row that begins with that base. `noted` is the end of the log that was noted last.
+pub fn read(
+    log: &Path,
+    log_id: Uuid,
+    base: Option<Arc<Base>>,
+    opening: Opening,
+    noted: Option<&End>,
+) -> Result<Row, LogError> {
     let mut row = Row {
+        base,
         sealed: Vec::new(),
         last: Last { number: 1, first_frame: 1, store: Err(String::new()) },
         unread_note: None,
     };
-    let filled = last_number(log, opening, noted).and_then(|last| fill(log, log_id, opening, last, &mut row));
+    let first = next_number(&row);
+    let filled = last_number(log, first, opening, noted).and_then(|last| fill(log, log_id, opening, last, &mut row));
     match filled {
         Ok(()) => Ok(row),
         // One volume that does not read leaves nothing to show.
@@ -91,7 +102,7 @@ pub fn bytes(reader: &Reader, first: u64, last: u64) -> u64 {
 }
 
 fn fill(log: &Path, log_id: Uuid, opening: Opening, last: u64, row: &mut Row) -> Result<(), LogError> {
-    for number in 1..last {
+    for number in next_number(row)..last {
         let noted = sealed(log, log_id, opening, number, row);
         let sealed = match noted.and_then(|sealed| follows(log, row, &sealed).map(|()| sealed)) {
             Err(error @ LogError::Note(..)) if opening == Opening::Inspected => {
@@ -119,27 +130,27 @@ fn check_begin(store: &Store, path: &Path, row: &Row) -> Result<(), LogError> {
     let found = key.as_ref().and_then(|key| key.first_chunk()).map(|number| u64::from_be_bytes(*number));
     match found {
         Some(found) if found != next_frame(row) => {
-            let seq = row.sealed.last().map(|before| before.end.next_seq);
+            let seq = begin(row).map(|before| before.next_seq);
             Err(Fault::new(next_frame(row), seq, Problem::Number(found)).into())
         }
         _ => Ok(()),
     }
 }
 
-fn last_number(log: &Path, opening: Opening, noted: Option<&End>) -> Result<u64, LogError> {
+fn last_number(log: &Path, first: u64, opening: Opening, noted: Option<&End>) -> Result<u64, LogError> {
     let numbers = numbers(log)?;
     if numbers.contains(&1) && log.join("1").exists() && log.join("db").exists() {
         return Err(LogError::Corrupt(log.to_path_buf(), "both db and 1 are there, expected one first volume".into()));
     }
     match numbers.last() {
-        None if opening == Opening::New => Ok(1),
+        None if opening == Opening::New => Ok(first),
         None => Err(LogError::Corrupt(log.to_path_buf(), "its file db is gone".into())),
-        Some(last) => Ok((*last).max(noted.map_or(1, |end| end.volume))),
+        Some(last) => Ok((*last).max(noted.map_or(1, |end| end.volume)).max(first)),
     }
 }
 
 /// The numbers of the folders that are there, ascending.
-fn numbers(log: &Path) -> Result<Vec<u64>, LogError> {
+pub fn numbers(log: &Path) -> Result<Vec<u64>, LogError> {
     let mut numbers = Vec::new();
     if log.join("db").exists() {
         numbers.push(1);
@@ -189,7 +200,7 @@ fn look_into(log: &Path, log_id: Uuid, number: u64, row: &Row) -> Result<Sealed,
 }
 
 fn follows(log: &Path, row: &Row, sealed: &Sealed) -> Result<(), LogError> {
-    let expected = (next_frame(row), row.sealed.last().map_or(1, |before| before.end.next_seq));
+    let expected = (next_frame(row), begin(row).map_or(1, |before| before.next_seq));
     match (sealed.first_frame, sealed.first_seq) == expected {
         true => Ok(()),
         false => Err(LogError::Note(
@@ -208,35 +219,43 @@ fn lost(log: &Path, log_id: Uuid, number: u64, row: &Row) -> LogError {
     let end = read(number).map(|own| own.end.next_seq).or_else(|| read(number + 1).map(|after| after.first_seq));
     LogError::VolumeLost {
         path: folder(log, number),
-        first_seq: row.sealed.last().map_or(1, |before: &Sealed| before.end.next_seq),
+        first_seq: begin(row).map_or(1, |before| before.next_seq),
         last_seq: end.map(|next| next - 1),
     }
 }
 
 fn next_number(row: &Row) -> u64 {
-    row.sealed.last().map_or(1, |before| before.volume + 1)
+    let removed = row.base.as_ref().map_or(0, |base| base.volume());
+    row.sealed.last().map_or(removed, |before| before.volume) + 1
 }
 
 fn next_frame(row: &Row) -> u64 {
-    row.sealed.last().map_or(0, |before| before.end.frames) + 1
+    begin(row).map_or(0, |before| before.frames) + 1
 }
 
-/// Refuses a last volume that does not follow the one before.
-pub fn check_last(row: &Row, reader: &Reader) -> Result<(), LogError> {
-    let (Some(before), head) = (row.sealed.last(), reader.head()) else { return Ok(()) };
-    if head.frames == before.end.frames {
+/// Refuses a last volume that does not follow the one before, and a first one that does not follow the base.
+pub fn check_links(row: &Row, reader: &Reader) -> Result<(), LogError> {
+    let base = row.base.as_ref().map(|base| base.end());
+    base.into_iter()
+        .chain(row.sealed.last().map(|before| &before.end))
+        .try_for_each(|before| check_link(before, reader))
+}
+
+fn check_link(before: &Head, reader: &Reader) -> Result<(), LogError> {
+    if reader.head().frames == before.frames {
         return Ok(());
     }
-    let first = row.last.first_frame;
+    let first = before.frames + 1;
     match reader.header(first)? {
-        Some(header) if header.previous == before.end.hash && header.first_seq == before.end.next_seq => Ok(()),
-        _ => Err(Fault::new(first, Some(before.end.next_seq), Problem::Chain).into()),
+        Some(header) if header.previous == before.hash && header.first_seq == before.next_seq => Ok(()),
+        _ => Err(reader.placed(Fault::new(first, Some(before.next_seq), Problem::Chain)).into()),
     }
 }
 
-/// The head that the last volume begins with; none where it is the first.
+/// The head that the next volume to be read begins with, at last that of the last volume; none where it begins the log.
 pub fn begin(row: &Row) -> Option<Head> {
-    row.sealed.last().map(|before| before.end.clone())
+    let base = row.base.as_ref().map(|base| base.end());
+    row.sealed.last().map(|before| &before.end).or(base).cloned()
 }
 
 #[cfg(test)]

@@ -10,8 +10,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::mem;
 
+use super::base;
 use super::command_ids::CommandIds;
-use super::core::ConfigHead;
+use super::core::{ConfigHead, Kept};
 use super::fingerprint::of_command_id;
 use super::record::Entry;
 use super::restore::fold_by;
@@ -20,8 +21,9 @@ use super::slot::Slot;
 use crate::domain::config::ConfigEvent;
 use crate::domain::conversation::Status;
 use crate::domain::invariants::{check, check_at_rest};
+use crate::domain::words::CONFIG_ID;
 use crate::domain::{Config, Conversation, ConversationId, Event, Name, Time};
-use crate::log;
+use crate::log::{self, Reader};
 
 /// A log under examination: what it has come to, and what was counted on the way.
 #[derive(Default)]
@@ -93,6 +95,59 @@ impl Audit {
     /// An examination of a log whose cache was kept in parts of other sizes.
     pub fn of_parts(sizes: PartSizes) -> Audit {
         Audit { sizes, ..Audit::default() }
+    }
+
+    /// An examination of a log from where it begins on: what everything was there is believed.
+    pub fn begin(reader: &Reader) -> Result<Audit, String> {
+        let mut audit = Audit::default();
+        base::lines(reader).try_for_each(|lines| lines.and_then(|(key, lines)| audit.take_base(&key, &lines)))?;
+        Ok(audit)
+    }
+
+    /// Takes in what the lines of a base under one key say.
+    pub fn take_base(&mut self, key: &str, lines: &[Vec<u8>]) -> Result<(), String> {
+        if key == CONFIG_ID {
+            let kept = base::config_of(lines)?;
+            self.known.integrations.extend(kept.config.integrations().cloned());
+            self.known.channels.extend(kept.config.channels().cloned());
+            self.config = Config::clone(&kept.config);
+            self.config_head.file = kept.file;
+            return Ok(());
+        }
+        let slot = base::slot(key, lines, self.sizes)?;
+        check_at_rest(&slot.c).map_err(|text| format!("conversation {key} where the log begins: {text}"))?;
+        self.count(None, &slot.c);
+        self.held.insert(slot.c.id.clone(), Held::of(slot));
+        Ok(())
+    }
+
+    /// Hands over what everything is now, as the log's base keeps it: of the configuration `kept`, of conversations what
+    /// was taken in. `now` is the time of the last entry.
+    pub fn write_base<E: From<String>>(&self, kept: &Kept, now: Time, take: &mut base::Take<'_, E>) -> Result<(), E> {
+        let mut ids: Vec<&ConversationId> = self.held.keys().collect();
+        ids.sort_unstable();
+        let (before, after) = ids.split_at(ids.partition_point(|id| id.as_str() < CONFIG_ID));
+        self.write_some(before, now, take)?;
+        base::write_config(kept, take)?;
+        self.write_some(after, now, take)
+    }
+
+    fn write_some<E: From<String>>(
+        &self,
+        ids: &[&ConversationId],
+        now: Time,
+        take: &mut base::Take<'_, E>,
+    ) -> Result<(), E> {
+        for (id, held) in ids.iter().filter_map(|id| self.held.get_key_value(*id)) {
+            match held {
+                Held::Whole(slot) => base::write_slot(slot, now, take)?,
+                Held::Closed { head, .. } => {
+                    let nowhere = |part, number| Err(format!("{part:?} {number} of a short conversation"));
+                    base::write_slot(&Slot::from_head(id, head, self.sizes, nowhere)?, now, take)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Holds the next entry to the rules, and takes it in. After a finding the audit is over.

@@ -35,7 +35,7 @@ use crate::domain::{By, Config, Conversation, ConversationId, Name, Refusal, Rol
 
 pub use archive::Archive;
 pub use limits::Limits;
-pub use put::Kept;
+pub use put::{Kept, PutDecided};
 pub use save::{ConfigHead, Save, Saved};
 
 /// What a switchboard begins with, read from the log.

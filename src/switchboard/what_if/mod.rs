@@ -23,6 +23,9 @@
 //! 11. Commands that were refused are not in the log: what the other configuration allows beyond the recorded one shows
 //!     only where a recorded command comes to it.
 //!
+//! 12. In a log whose old volumes were removed, sessions that were under way where it begins are not compared: how they
+//!     came to be so is not known. What was closed there is compared from its next session on.
+//!
 //! In memory is only what is open in one of the worlds. What is closed in both is forgotten; a later entry says itself
 //! that there was a session before.
 
@@ -43,16 +46,21 @@ pub use outcome::{Difference, Ended, EndsBy, Otherwise, Tally, Way};
 use room::Room;
 use twin::{Step, Twin};
 
+use super::base;
 use super::record::Entry;
 use crate::domain::command::Due;
 use crate::domain::config::{AfterClose, Document};
-use crate::domain::{By, Command, Config, ConversationId, Event, Role, Time};
+use crate::domain::conversation::Status;
+use crate::domain::{By, Command, Config, Conversation, ConversationId, Event, Role, Time};
+use crate::log::Reader;
 
 /// The comparison under way. Entries go in by [`WhatIf::take`], in order; sessions come out as they are over.
 pub struct WhatIf {
     recorded: Config,
     other: Config,
     twins: HashMap<ConversationId, Twin>,
+    /// Under way where the log begins, and not compared before they are closed.
+    under_way: HashMap<ConversationId, Conversation>,
     looks: BinaryHeap<Reverse<(Time, ConversationId)>>,
     room: Room,
     told: Vec<Otherwise>,
@@ -72,11 +80,24 @@ impl WhatIf {
             recorded: Config::default(),
             other: Config::from_the_beginning(document),
             twins: HashMap::new(),
+            under_way: HashMap::new(),
             looks: BinaryHeap::new(),
             room: Room::default(),
             told: Vec::new(),
             tally: Tally::default(),
         }
+    }
+
+    /// Takes in what everything was where the log begins; how many sessions were under way there.
+    pub fn begin(&mut self, reader: &Reader) -> Result<usize, String> {
+        self.recorded = Config::clone(&base::config(reader)?.config);
+        for c in base::conversations(reader) {
+            let c = c?;
+            if c.status != Status::Closed {
+                self.under_way.insert(c.id.clone(), c);
+            }
+        }
+        Ok(self.under_way.len())
     }
 
     /// Takes the next line of the log. What is wrong with it, where something is.
@@ -113,6 +134,12 @@ impl WhatIf {
 
     fn take_conversation(&mut self, line: &Entry<'_>) -> Result<(), String> {
         let id = ConversationId::parse(&line.conversation).map_err(|bad| bad.to_string())?;
+        if let Some(c) = self.under_way.remove(&id) {
+            let mut state = Some(c);
+            line.fold(&mut state)?;
+            self.under_way.extend(state.filter(|c| c.status != Status::Closed).map(|c| (id, c)));
+            return Ok(());
+        }
         // What cannot be read leaves everything as it was, so that it can still be told.
         let begun = if self.twins.contains_key(&id) { None } else { Some(unknown(&id, line)?) };
         let mut after = begun.as_ref().or_else(|| self.twins.get(&id)).and_then(Twin::recorded).cloned();

@@ -16,7 +16,6 @@ use super::failure::Failure;
 use super::screen::Screen;
 use super::values::TextOrJson;
 use crate::domain::Event;
-use crate::domain::config::Document;
 use crate::log::Entry;
 use crate::switchboard::what_if::{Otherwise, Tally, WhatIf};
 
@@ -53,12 +52,20 @@ pub fn run(options: &WhatIfOptions) -> Result<(), Failure> {
 /// Compares a data directory with a configuration.
 pub fn what_if(options: &WhatIfOptions, out: &mut dyn Write, screen: Screen) -> Result<(), Failure> {
     let mut examination = Examination::open(&options.data)?;
+    let mut what_if = WhatIf::new(&options.config.document);
+    let under_way = what_if.begin(examination.reader()).map_err(Failure::Found)?;
+    if examination.reader().base().is_some() {
+        let first = examination.reader().first_seq();
+        eprintln!(
+            "note: the log begins with seq {first}; {under_way} sessions that were under way there are not compared"
+        );
+    }
     let entries = |take: &mut Take<'_>| {
         examination.walk(|frame| frame.entries.iter().try_for_each(|entry| take(frame.header.frame, entry)))
     };
     let compared = match options.format {
-        TextOrJson::Text => compare(&options.config.document, entries, &mut text::Text::new(out, screen)),
-        TextOrJson::Json => compare(&options.config.document, entries, &mut json::Json::new(out)),
+        TextOrJson::Text => compare(what_if, entries, &mut text::Text::new(out, screen)),
+        TextOrJson::Json => compare(what_if, entries, &mut json::Json::new(out)),
     };
     compared.map_err(|failure| match failure {
         Failure::Found(text) => Failure::Found(format!("{}: {text}", options.data.display())),
@@ -66,13 +73,12 @@ pub fn what_if(options: &WhatIfOptions, out: &mut dyn Write, screen: Screen) -> 
     })
 }
 
-/// Compares entries, wherever they come from, with a configuration. Up to a fault everything is told.
+/// Compares entries, wherever they come from. Up to a fault everything is told.
 fn compare(
-    document: &Document,
+    mut what_if: WhatIf,
     entries: impl FnOnce(&mut Take<'_>) -> Result<(), Halt>,
     report: &mut dyn Report,
 ) -> Result<(), Failure> {
-    let mut what_if = WhatIf::new(document);
     let mut sessions = Vec::new();
     let walked = entries(&mut |frame, entry| {
         let fault = |text| Halt::Fault(format!("frame {frame}, seq {}: {text}", entry.first_seq));

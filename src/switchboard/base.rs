@@ -1,0 +1,271 @@
+//! What everything was where a log begins whose old volumes were removed.
+//!
+//! The log's [base](crate::log::base) has a line for the configuration and for each conversation, and after it, where
+//! they are many, lines with the command ids that are remembered of it. They are kept for years, so each field
+//! stands under its name, and fields are only ever added.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::command_ids::CommandIds;
+use super::core::{Kept, PutDecided};
+use super::marks::Marks;
+use super::paged::Paged;
+use super::record::{Entry, known_name};
+use super::restore::remember_put;
+use super::sizes::PartSizes;
+use super::slot::Slot;
+use crate::domain::event::Kind;
+use crate::domain::words::CONFIG_ID;
+use crate::domain::{Config, Conversation, ConversationId, Text, Time};
+use crate::log::{Base, Reader};
+
+/// Command ids on one line.
+const IDS_OF_A_LINE: usize = 256;
+
+/// What stands in the place of an erased text: as in the log, and nothing can be tried against it.
+const ERASED: &str = "redacted:0000000000000000000000000000000000000000000000000000000000000000";
+
+/// Takes one line under a key.
+pub type Take<'a, E> = dyn FnMut(&str, &[u8]) -> Result<(), E> + 'a;
+
+/// A line about a conversation: it, or more of what is remembered of it.
+#[derive(Serialize, Deserialize)]
+struct ConversationLine<'a> {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    conversation: Option<Cow<'a, Conversation>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    decided: Vec<DecidedLine>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    sessions: Vec<SessionLine>,
+}
+
+/// What a command id decided.
+#[derive(Serialize, Deserialize)]
+struct DecidedLine {
+    /// Fingerprint of the id, and of verb and body, in hex.
+    id: String,
+    digest: String,
+    session: u32,
+    seq: u64,
+    events: Vec<Cow<'static, str>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SessionLine {
+    session: u32,
+    closed_at: Time,
+}
+
+/// A line about the configuration.
+#[derive(Serialize, Deserialize)]
+struct ConfigLine<'a> {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    config: Option<Cow<'a, Config>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    file: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    puts: Vec<PutLine>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PutLine {
+    id: String,
+    digest: String,
+    events: Vec<(u64, Cow<'static, str>)>,
+}
+
+/// The lines under one key.
+pub type Lines = (String, Vec<Vec<u8>>);
+
+/// The configuration where the log begins, with what is kept beside it; nothing where it begins at its beginning.
+pub fn config(reader: &Reader) -> Result<Kept, String> {
+    match reader.base() {
+        Some(base) => config_of(&base.get(CONFIG_ID).map_err(|fault| fault.to_string())?),
+        None => Ok(Kept::default()),
+    }
+}
+
+/// A conversation where the log begins; none where it was not yet, or the log begins at its beginning.
+pub fn conversation(reader: &Reader, id: &ConversationId) -> Result<Option<Conversation>, String> {
+    let Some(base) = reader.base() else { return Ok(None) };
+    let lines = base.get(id.as_str()).map_err(|fault| fault.to_string())?;
+    let Some(line) = lines.first() else { return Ok(None) };
+    let line: ConversationLine<'_> = read(line)?;
+    Ok(line.conversation.map(Cow::into_owned))
+}
+
+/// All conversations where the log begins, in the order of their ids, with what is remembered of each.
+pub fn slots(reader: &Reader, sizes: PartSizes) -> impl Iterator<Item = Result<Slot, String>> + use<> {
+    let is_conversation = |lines: &Result<Lines, String>| lines.as_ref().map_or(true, |(key, _)| key != CONFIG_ID);
+    lines(reader).filter(is_conversation).map(move |lines| lines.and_then(|(key, lines)| slot(&key, &lines, sizes)))
+}
+
+/// The same, and nothing beside them.
+pub fn conversations(reader: &Reader) -> impl Iterator<Item = Result<Conversation, String>> + use<> {
+    slots(reader, PartSizes::default()).map(|slot| slot.map(|slot| slot.c))
+}
+
+/// All lines of the base, those under one key together. Ends after the first fault.
+pub fn lines(reader: &Reader) -> impl Iterator<Item = Result<Lines, String>> + use<> {
+    let mut lines = reader.base().map(Base::lines).into_iter().flatten().peekable();
+    std::iter::from_fn(move || {
+        let (key, line) = match lines.next()? {
+            Ok(line) => line,
+            Err(fault) => return Some(Err(fault.to_string())),
+        };
+        let mut found = vec![line];
+        while let Some(Ok((_, line))) = lines.next_if(|next| next.as_ref().is_ok_and(|(next, _)| *next == key)) {
+            found.push(line);
+        }
+        Some(Ok((key, found)))
+    })
+}
+
+/// Whether a line is one that a base may have under that key.
+pub fn check(key: &str, line: &[u8]) -> Result<(), String> {
+    if key == CONFIG_ID {
+        return config_of(&[line.to_vec()]).map(drop);
+    }
+    let id = ConversationId::parse(key).map_err(|bad| bad.to_string())?;
+    let line: ConversationLine<'_> = read(line)?;
+    match line.conversation.is_none_or(|c| c.id == id) {
+        true => Ok(()),
+        false => Err(format!("expected conversation {key}, got another")),
+    }
+}
+
+/// What lines say of the configuration.
+pub(super) fn config_of(lines: &[Vec<u8>]) -> Result<Kept, String> {
+    let mut kept = Kept::default();
+    for line in lines {
+        let line: ConfigLine<'_> = read(line)?;
+        if let Some(config) = line.config {
+            kept.config = Arc::new(config.into_owned());
+            kept.file = line.file;
+        }
+        for put in line.puts {
+            let name = |(seq, name): (u64, Cow<'_, str>)| Some((seq, known_name(&name)?));
+            let events = put.events.into_iter().map(name).collect::<Option<Vec<_>>>();
+            let events = events.ok_or("expected events of the configuration that this version knows")?;
+            kept.remember(unhex(&put.id)?, unhex(&put.digest)?, events);
+        }
+    }
+    Ok(kept)
+}
+
+/// What lines say of a conversation.
+pub(super) fn slot(key: &str, lines: &[Vec<u8>], sizes: PartSizes) -> Result<Slot, String> {
+    let (mut conversation, mut ids) = (None, CommandIds::default());
+    for line in lines {
+        let line: ConversationLine<'_> = read(line)?;
+        conversation = conversation.or(line.conversation);
+        for one in line.decided {
+            let kinds = one.events.iter().map(|name| Kind::from_full_name(name)).collect::<Option<Vec<_>>>();
+            let kinds = kinds.ok_or("expected events that this version knows")?;
+            let key = (unhex(&one.id)?, unhex(&one.digest)?);
+            ids.remember(key, one.session, one.seq, kinds.into_iter(), sizes.page_items);
+        }
+        for one in line.sessions {
+            ids.session_closed(one.session, one.closed_at, sizes.page_items);
+        }
+    }
+    let c = conversation.filter(|c| c.id.as_str() == key);
+    let c = c.ok_or_else(|| format!("expected conversation {key} where the log begins"))?.into_owned();
+    let mut slot = Slot::restored(c, Some((ids, Paged::default(), Marks::default())));
+    slot.is_dirty = true;
+    Ok(slot)
+}
+
+/// Hands over the lines about a conversation; `now` is the time of the last entry before the log's new beginning.
+pub(super) fn write_slot<E>(slot: &Slot, now: Time, take: &mut Take<'_, E>) -> Result<(), E> {
+    let key = slot.c.id.as_str();
+    let (decided, sessions) = slot.ids.remembered(slot.c.closed.as_ref().map(|closed| closed.at), now);
+    let decided: Vec<DecidedLine> = decided
+        .map(|(one, session)| DecidedLine {
+            id: hex(one.key),
+            digest: hex(one.digest),
+            session,
+            seq: one.first_seq,
+            events: one.events().map(|(_, kind)| kind.full_name().into()).collect(),
+        })
+        .collect();
+    let sessions: Vec<SessionLine> = sessions.map(|(session, closed_at)| SessionLine { session, closed_at }).collect();
+    let (mut decided, mut sessions) = (decided.into_iter(), sessions.into_iter());
+    let mut conversation = Some(Cow::Borrowed(&slot.c));
+    while conversation.is_some() || decided.len() + sessions.len() > 0 {
+        let decided = decided.by_ref().take(IDS_OF_A_LINE).collect();
+        let sessions = sessions.by_ref().take(IDS_OF_A_LINE).collect();
+        let line = ConversationLine { conversation: conversation.take(), decided, sessions };
+        take(key, &written(&line))?;
+    }
+    Ok(())
+}
+
+/// Hands over the lines about the configuration.
+pub(super) fn write_config<E>(kept: &Kept, take: &mut Take<'_, E>) -> Result<(), E> {
+    let line = ConfigLine { config: Some(Cow::Borrowed(&kept.config)), file: kept.file.clone(), puts: Vec::new() };
+    take(CONFIG_ID, &written(&line))?;
+    let mut ids: Vec<(&u64, &PutDecided)> = kept.ids.iter().collect();
+    ids.sort_by_key(|(key, put)| (put.events.first().map(|(seq, _)| *seq), **key));
+    for some in ids.chunks(IDS_OF_A_LINE) {
+        let put = |(key, put): &(&u64, &PutDecided)| PutLine {
+            id: hex(**key),
+            digest: hex(put.digest),
+            events: put.events.iter().map(|(seq, name)| (*seq, Cow::Borrowed(*name))).collect(),
+        };
+        let puts = some.iter().map(put).collect();
+        take(CONFIG_ID, &written(&ConfigLine { config: None, file: None, puts }))?;
+    }
+    Ok(())
+}
+
+/// Folds a line of the log into the configuration, and what is kept beside it.
+pub fn fold_config(kept: &mut Kept, line: &Entry<'_>) -> Result<(), String> {
+    let mut config = Config::clone(&kept.config);
+    line.fold_config(&mut config)?;
+    kept.config = Arc::new(config);
+    if line.file.is_some() {
+        kept.file.clone_from(&line.file);
+    }
+    remember_put(kept, line)
+}
+
+/// A line without the personal values of its conversation.
+pub fn erased(line: &[u8]) -> Result<Vec<u8>, String> {
+    let mut read: ConversationLine<'_> = read(line)?;
+    let Some(c) = read.conversation.as_mut().map(Cow::to_mut) else { return Ok(line.to_vec()) };
+    let erase = |text: &mut Option<Text>| {
+        if text.is_some() {
+            *text = Some(ERASED.into());
+        }
+    };
+    erase(&mut c.user);
+    c.metadata = Default::default();
+    if let Some(offer) = &mut c.offer {
+        erase(&mut offer.reason);
+        offer.metadata = Default::default();
+    }
+    if let Some(request) = &mut c.end_requested {
+        erase(&mut request.reason);
+    }
+    Ok(written(&read))
+}
+
+fn read<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, String> {
+    serde_json::from_slice(line).map_err(|error| format!("expected a line of the log's base: {error}"))
+}
+
+fn written(line: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(line).expect("our values are JSON")
+}
+
+fn hex(number: u64) -> String {
+    format!("{number:016x}")
+}
+
+fn unhex(text: &str) -> Result<u64, String> {
+    u64::from_str_radix(text, 16).map_err(|_| format!("expected a fingerprint in hex, got {text:?}"))
+}
