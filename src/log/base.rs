@@ -260,6 +260,10 @@ fn read_index(path: &Path, note: &Note) -> Result<(File, Vec<Frame>), String> {
     }
     let text = index.get(8..).and_then(|text| str::from_utf8(text).ok()).ok_or("its index is none")?;
     let frames = text.lines().map(Frame::read).collect::<Option<Vec<_>>>().ok_or("its index does not read")?;
+    let is_within = |frame: &Frame| frame.at.checked_add(frame.bytes.into()).is_some_and(|end| end <= note.index_at);
+    if !frames.iter().all(is_within) || !frames.is_sorted_by_key(|frame| &frame.first_key) {
+        return Err("its index does not fit its lines".into());
+    }
     Ok((file, frames))
 }
 

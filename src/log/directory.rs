@@ -419,9 +419,9 @@ mod tests {
     fn other_formats_and_sizes_are_named() {
         let place = tempfile::tempdir().unwrap();
         drop(new_log(place.path()));
-        change_metadata(place.path(), "\"format\": 2", "\"format\": 3");
-        assert!(matches!(refusal(place.path()), LogError::Format { found: 3, expected: 2, .. }));
-        change_metadata(place.path(), "\"format\": 3", "\"format\": 2");
+        change_metadata(place.path(), "\"format\": 2", "\"format\": 4");
+        assert!(matches!(refusal(place.path()), LogError::Format { found: 4, expected: 3, .. }));
+        change_metadata(place.path(), "\"format\": 4", "\"format\": 2");
         change_metadata(place.path(), "8388608", "524288");
         assert!(matches!(refusal(place.path()), LogError::SegmentSize { found: 524_288, .. }));
         change_metadata(place.path(), "524288", "oops");

@@ -17,7 +17,7 @@
 //! {"base":{"seq":120,"at":1790000000000,"hash":"…","lines":17,"erased":false,"digest":"…"}}
 //! ```
 //!
-//! Each hash covers its entry and everything before it, and `check` the key, which is part of no entry, and the digest.
+//! Each hash covers its entry and everything before it, and `check` the key, which is part of no entry, and that line.
 //! `key` is the secret by which a repeated command is told from another under the same id. Whoever has it can try which
 //! value an erased one was, so it stays behind where anything is erased; repeats of what was decided before are then
 //! refused as `command_id_reused` after an import, and never carried out twice.
@@ -133,6 +133,15 @@ impl States {
     }
 }
 
+impl BaseLine {
+    /// Of all of it, with the digest of the lines before it.
+    fn hash(&self) -> Hash {
+        let mut line = Vec::new();
+        json_line(self, &mut line);
+        Sha256::digest(&line).into()
+    }
+}
+
 /// Writes an export, line by line.
 pub struct Exporter {
     head: Head,
@@ -158,9 +167,10 @@ impl Exporter {
 
     /// Writes where the log begins, after the last line of its base.
     pub fn base(&mut self, end: &Head, is_erased: bool, out: &mut Vec<u8>) {
-        json_line(&self.states.line(end, is_erased), out);
+        let line = self.states.line(end, is_erased);
+        json_line(&line, out);
         self.head = end.clone();
-        self.base = Some(self.states.digest());
+        self.base = Some(line.hash());
         self.redacted += u64::from(is_erased);
     }
 
@@ -335,7 +345,7 @@ impl Importer {
         self.again.clear();
         json_line(&expected, &mut self.again);
         self.is_verbatim(line)?;
-        self.base = Some(self.states.digest());
+        self.base = Some(expected.hash());
         self.head = Some(head.clone());
         Ok(Exported::Base(head, base.erased))
     }

@@ -269,3 +269,94 @@ fn hex(number: u64) -> String {
 fn unhex(text: &str) -> Result<u64, String> {
     u64::from_str_radix(text, 16).map_err(|_| format!("expected a fingerprint in hex, got {text:?}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONVERSATION: &str = concat!(
+        r#"{"conversation":{"id":"c-1","session":2,"channel":"web","user":"u-1","continued_from":null,"status":"ending","#,
+        r#""owner":"agents","owner_changed_at":"2027-01-16T08:07:00.000Z","owner_seq":62,"owner_accepted":true,"#,
+        r#""last_owner":"bot","last_activity_at":"2027-01-16T08:07:00.000Z","offer":{"to":"survey","#,
+        r#""by":{"role":"integration","name":"agents","actor":null},"reason":"why","metadata":{"a":true,"b":null},"#,
+        r#""expires_at":null,"offered_at":"2027-01-16T08:07:00.000Z","seq":63},"version":9,"epoch":4,"seq":63,"#,
+        r#""started_at":"2027-01-16T08:06:00.000Z","last_message_id":"m-1","end_requested":{"by":{"role":"channel","#,
+        r#""name":"web","actor":null},"cause":"end_user","reason":"done","at":"2027-01-16T08:07:00.000Z","#,
+        r#""deadline":"2027-01-16T08:17:00.000Z","last_message_id":"m-1"},"closed":null,"metadata":{"vip":1.5}},"#,
+        r#""decided":[{"id":"00000000000000ff","digest":"470f7797baf1b17e","session":1,"seq":41,"#,
+        r#""events":["switchboard.conversation.started","switchboard.control.assigned"]}],"#,
+        r#""sessions":[{"session":1,"closed_at":"2027-01-16T08:05:00.000Z"}]}"#
+    );
+    const CONFIG: [&str; 2] = [
+        concat!(
+            r#"{"config":{"version":3,"settings":{"default_integration":"bot","multi_conversations":true,"reopen":false,"#,
+            r#""end_user_can_end":true,"legacy_csat":false,"inactivity_timeout":"2h","release_deadline":"never","#,
+            r#""open_conversations_max":10000000},"timeout_changed_at":"2027-01-15T08:07:00.000Z","#,
+            r#""integrations":{"bot":{"value":{"name":"bot","next":"agents","on_end":{"pass":"survey"},"standby":false,"#,
+            r#""can_take":false,"inactivity_timeout":null,"enabled":true},"#,
+            r#""timeout_changed_at":"2027-01-15T08:00:00.000Z"}},"channels":{},"gone":{"trial":44}},"file":"aa"}"#
+        ),
+        r#"{"puts":[{"id":"000000000000000a","digest":"000000000000000b","events":[[1,"switchboard.settings.changed"]]}]}"#,
+    ];
+
+    fn taken(write: impl FnOnce(&mut Take<'_, String>) -> Result<(), String>) -> Vec<(String, String)> {
+        let mut lines = Vec::new();
+        write(&mut |key, line| {
+            lines.push((key.to_owned(), String::from_utf8(line.to_vec()).unwrap()));
+            Ok(())
+        })
+        .unwrap();
+        lines
+    }
+
+    /// A base outlives the release that wrote it, and cannot be made again.
+    #[test]
+    fn lines_of_the_first_release_are_read_for_good() {
+        let slot = slot("c-1", &[CONVERSATION.into()], PartSizes::default()).unwrap();
+        let lines = taken(|take| write_slot(&slot, Time(0), take));
+        assert_eq!(lines, [("c-1".to_owned(), CONVERSATION.to_owned())]);
+        let kept = config_of(&CONFIG.map(|line| line.as_bytes().to_vec())).unwrap();
+        let lines = taken(|take| write_config(&kept, take));
+        assert_eq!(lines, CONFIG.map(|line| (CONFIG_ID.to_owned(), line.to_owned())));
+    }
+
+    #[test]
+    fn many_command_ids_go_on_further_lines_and_come_back() {
+        let mut slot = slot("c-1", &[CONVERSATION.into()], PartSizes::default()).unwrap();
+        for n in 0..1000 {
+            let kinds = [Kind::Passed].into_iter();
+            slot.ids.remember((n, n), 2, 100 + n, kinds, PartSizes::default().page_items);
+        }
+        let lines = taken(|take| write_slot(&slot, Time(0), take));
+        assert_eq!(lines.len(), 4);
+        let lines: Vec<Vec<u8>> = lines.into_iter().map(|(_, line)| line.into()).collect();
+        let again = super::slot("c-1", &lines, PartSizes::default()).unwrap();
+        for n in [0, 255, 256, 999] {
+            assert_eq!(again.ids.find(n, 2, None, Time(0)).map(|decided| decided.first_seq), Some(100 + n));
+        }
+        assert!(lines.iter().all(|line| check("c-1", line).is_ok()) && check("c-2", &lines[0]).is_err());
+    }
+
+    #[test]
+    fn of_a_session_closed_for_a_day_no_command_is_remembered() {
+        let mut slot = slot("c-1", &[CONVERSATION.into()], PartSizes::default()).unwrap();
+        let closed =
+            r#"{"by":{"role":"timer"},"cause":"inactivity","at":"2027-01-16T09:00:00.000Z","last_message_id":null}"#;
+        slot.c.closed = serde_json::from_str(closed).unwrap();
+        let at = |text| Time::parse(text).unwrap();
+        for (now, count) in [("2027-01-17T08:59:59.999Z", 1), ("2027-01-17T09:00:00Z", 0)] {
+            let lines = taken(|take| write_slot(&slot, at(now), take));
+            assert_eq!(lines[0].1.matches("digest").count(), count, "{now}");
+        }
+    }
+
+    #[test]
+    fn nothing_personal_is_left_of_an_erased_line() {
+        let erased = String::from_utf8(erased(CONVERSATION.as_bytes()).unwrap()).unwrap();
+        for value in ["u-1", "why", "done", "vip", "\"a\""] {
+            assert!(CONVERSATION.contains(value) && !erased.contains(value), "{value}: {erased}");
+        }
+        assert!(check("c-1", erased.as_bytes()).is_ok() && erased.contains("agents") && erased.contains("decided"));
+        assert_eq!(super::erased(CONFIG[0].as_bytes()).unwrap(), CONFIG[0].as_bytes());
+    }
+}

@@ -54,6 +54,8 @@ fn export_directory(data: &Path, mut eraser: Eraser<'_>, out: &mut dyn Write) ->
     let mut lines = Vec::new();
     let base = examination.reader().base().cloned();
     let mut exporter = Exporter::begin(examination.directory().log_id(), base.is_some(), &mut lines);
+    out.write_all(&lines)?;
+    lines.clear();
     let begun = base.map_or(Ok(()), |base| export_base(&base, &mut eraser, &mut exporter, out));
     let walked = begun.and_then(|()| {
         examination.walk(|frame| {

@@ -25,6 +25,7 @@ mod past;
 mod permissions;
 mod queries;
 mod relays;
+mod removal;
 mod replays;
 mod requests;
 mod serving;

@@ -1,6 +1,12 @@
 //! The streams are made once, as written, and never changed.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use serde_json::{Value, json};
+use switchboard::log::{Directory, DiskLog, Log};
+use switchboard::tools::screen::Screen;
+use switchboard::tools::volumes::{RemoveOptions, Until, remove};
 
 use crate::server::Server;
 use crate::world::{EVENTS, INBOX, World};
@@ -84,6 +90,53 @@ async fn a_log_that_is_older_than_the_streams_is_refused() {
     assert!(said.contains("it is an older copy") && said.contains("delete both streams"), "{said}");
     let last_start = said.rsplit("log opened").next().unwrap();
     assert!(!last_start.contains("ready"), "it is refused before anybody is served:\n{last_start}");
+}
+
+/// What was removed from the log was in the streams; streams that lost it cannot be filled.
+#[tokio::test]
+async fn streams_go_on_after_old_volumes_were_removed_and_are_refused_where_they_lack_them() {
+    let mut world = World::new().await;
+    let store = world.path().join("store");
+    world.ask("channel.web.start.c", json!({})).await;
+    world.in_step().await;
+    assert_eq!(world.stop().await.code(), Some(0));
+    world.server.kill();
+    let copy = world.path().join("copy");
+    copy_directory(&store, &copy);
+    world.server.start_again().await;
+    world.start().await;
+    world.ask("operator.ann.pass.c", json!({"to": "agents"})).await;
+    world.in_step().await;
+    assert_eq!(world.stop().await.code(), Some(0));
+    remove_all_that_may_be(&world.data());
+    world.start().await;
+    world.ask("operator.ann.pass.c", json!({"to": "bot"})).await;
+    world.in_step().await;
+    let log = world.ask("query.log", json!({})).await;
+    assert_eq!(log["events"].as_array().unwrap().len(), 1, "{log}");
+    let kept = world.held(EVENTS, "switchboard.event.>").await;
+    let seqs: Vec<u64> = kept.iter().filter_map(|kept| kept.seq()).collect();
+    let expected: Vec<u64> = (1..=log["head_seq"].as_u64().unwrap()).collect();
+    assert_eq!((seqs, &kept.last().unwrap().event), (expected, &log["events"][0]));
+    let copies = world.held(INBOX, "switchboard.inbox.channel.>").await;
+    assert!(copies.iter().filter_map(|copy| copy.seq()).is_sorted_by(|one, next| one < next), "a copy is there twice");
+    assert_eq!(world.stop().await.code(), Some(0));
+    world.server.kill();
+    std::fs::remove_dir_all(&store).unwrap();
+    std::fs::rename(&copy, &store).unwrap();
+    world.server.start_again().await;
+    let said = world.refused().await;
+    assert!(said.contains("they cannot be filled; delete both streams"), "{said}");
+}
+
+/// All that was recorded so far, but the volume that is written to.
+fn remove_all_that_may_be(data: &Path) {
+    let mut log = DiskLog::open(Arc::new(Directory::open(data).unwrap())).unwrap();
+    log.seal().unwrap();
+    let published = log.reader().head().published_through;
+    Box::new(log).close(published).unwrap();
+    let options = RemoveOptions { until: Until::Volume(1), export: None };
+    remove(data, &options, &mut Vec::new(), Screen::unbounded()).unwrap();
 }
 
 /// Whoever may publish to an inbox may put something behind our last message.

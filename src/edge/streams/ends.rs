@@ -85,6 +85,15 @@ pub fn place_of(last: Option<&Last>, log_id: &str) -> Option<(String, u64)> {
 mod tests {
     use super::*;
 
+    #[test]
+    fn what_was_removed_from_the_log_is_not_looked_for() {
+        let ends = Ends { event: 9, inbox: 4, part: Some((5, "id".into())), ..Ends::default() };
+        assert_eq!(ends.clone().not_before(1), ends);
+        assert_eq!(ends.clone().not_before(5), ends, "event 5 is there, and its copies may be missing");
+        let behind = ends.not_before(10);
+        assert_eq!((behind.inbox, behind.part.as_ref(), behind.through()), (9, None, 9));
+    }
+
     const LOG: &str = "4b1f6a0e";
 
     fn found(id: &str, after: Option<&str>) -> Found {

@@ -143,7 +143,10 @@ impl Part {
             (unit, base) if unit == last => {
                 let is_erased = place.redacted > 0 || base.is_some_and(|base| base.is_erased());
                 let key = (!is_erased).then_some(key);
-                json_line(&end_line(end, place.entries, key, base.map(|base| base.digest())), &mut text);
+                json_line(
+                    &end_line(end, place.entries, key, base.map(|base| line_of(base).hash()).as_ref()),
+                    &mut text,
+                );
             }
             _ => return Err(NoPiece::Astray),
         }

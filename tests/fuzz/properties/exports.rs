@@ -34,7 +34,7 @@ pub fn check(bytes: &[u8]) {
 
 fn export(entries: &[Entry]) -> Vec<u8> {
     let mut out = Vec::new();
-    let mut exporter = Exporter::begin(LOG_ID, &mut out);
+    let mut exporter = Exporter::begin(LOG_ID, false, &mut out);
     entries.iter().for_each(|entry| exporter.entry(entry, &mut out));
     exporter.end(Some(&KEY), &mut out);
     out
@@ -52,8 +52,14 @@ fn import(bytes: &[u8]) -> Result<Vec<Entry>, String> {
         let mut is_same = true;
         match importer.take(line).map_err(|bad| bad.to_string())? {
             Exported::Begin(log_id) => {
-                exporter = Some(Exporter::begin(log_id, &mut again));
+                exporter = Some(Exporter::begin(log_id, importer.awaits_base(), &mut again));
                 is_same = is_of_now;
+            }
+            Exported::State(key, state) => {
+                exporter.as_mut().expect("it has begun").state(&key, &state, &mut again);
+            }
+            Exported::Base(end, is_erased) => {
+                exporter.as_mut().expect("it has begun").base(&end, is_erased, &mut again);
             }
             Exported::Entry(entry) => {
                 exporter.as_mut().expect("it has begun").entry(&entry, &mut again);
