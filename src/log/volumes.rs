@@ -187,7 +187,10 @@ impl Volumes {
             return (row.last.number, Some(row.last.store.clone()));
         }
         let at = row.sealed.partition_point(|sealed| sealed.end.frames < frame);
-        (row.sealed[at].volume, None)
+        match row.sealed.get(at) {
+            Some(sealed) => (sealed.volume, None),
+            None => (row.last.number, Some(row.last.store.clone())),
+        }
     }
 }
 

@@ -1,15 +1,17 @@
 //! Old volumes leave the log, and everything goes on as if they were there; what is gone is said to be gone.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 use switchboard::domain::{Refusal, Time};
-use switchboard::log::{Directory, DiskLog, Entry, Log};
-use switchboard::switchboard::Archive;
+use switchboard::log::{Cache, Directory, DiskLog, Entry, Log};
 use switchboard::switchboard::past::{NoAnswer, answer_past, find_frames};
 use switchboard::switchboard::port::{Moment, PastAsk, Span};
+use switchboard::switchboard::restore::restore_in_parts;
+use switchboard::switchboard::{Archive, PartSizes};
 use switchboard::tools::config_file::ConfigFile;
 use switchboard::tools::export_file;
 use switchboard::tools::failure::Failure;
@@ -150,6 +152,29 @@ fn states_are_the_same_without_the_cache() {
     live.go(message("again-1").by(channel("reopening")));
     live.stop();
     assert!(place.assert_good().contains("states as the log has them"));
+}
+
+/// What is closed goes to the cache while a long base is read, and what is open to rest.
+#[test]
+fn a_base_is_restored_in_rounds_of_any_length() {
+    let place = three_volumes();
+    remove_through(&place, 2);
+    let restored = |changed_max| {
+        let _ = fs::remove_dir_all(place.path.join("cache"));
+        let directory = Arc::new(Directory::open(&place.path).unwrap());
+        let reader = DiskLog::open(directory.clone()).unwrap().reader();
+        let (cache, through) = Cache::open(directory, &reader).unwrap();
+        assert_eq!(through, None);
+        let restored = restore_in_parts(&reader, &cache, None, changed_max, PartSizes::default(), |_| {}).unwrap();
+        let held = restored.heads().count();
+        let mut heads: BTreeMap<String, Vec<u8>> =
+            restored.heads().map(|(id, head)| (id.as_str().to_owned(), head)).collect();
+        heads.extend(cache.closed_after(None, usize::MAX).map(Result::unwrap));
+        (held, heads)
+    };
+    let ((all, at_once), (few, in_rounds)) = (restored(usize::MAX), restored(1));
+    assert_eq!(at_once, in_rounds);
+    assert!(all == at_once.len() && few < all, "{few} of {all} stay in memory");
 }
 
 #[test]
