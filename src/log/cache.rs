@@ -128,11 +128,13 @@ impl Cache {
             LogError::Draft(format!("the log has no frame {frame} that the cache could have come to"))
         })?;
         self.put_states(states)?;
+        let mut journal = self.journal();
+        journal.begin().map_err(LogError::Write)?;
         let mut through = frame.to_be_bytes().to_vec();
         through.extend_from_slice(&hash);
         self.checked(self.0.shelves.set_through(sealed(&through)))?;
         self.0.shelves.flush().map_err(LogError::Write)?;
-        let (mark, mut journal) = (Mark { frame, hash }, self.journal());
+        let mark = Mark { frame, hash };
         journal.commit(&mark).map_err(LogError::Write)?;
         self.checked(journal.tidy(&mark))
     }

@@ -77,6 +77,23 @@ fn a_state_moves_and_is_found() {
 }
 
 #[test]
+fn states_kept_in_several_goes_count_with_the_last() {
+    for goes in 1..=3 {
+        let dir = tempfile::tempdir().unwrap();
+        let (place, cache) = Site::filled(dir.path());
+        let go = |id: &'static str| cache.put_states([(id, Place::Open, &b"state"[..])].into_iter()).unwrap();
+        ["b", "c", "d"].into_iter().take(goes).for_each(go);
+        assert_eq!(ids(cache.scan_open()), ["a"], "{goes} goes");
+        drop(cache);
+        let (cache, through) = place.cache();
+        assert_eq!((through, ids(cache.scan_open())), (Some(2), vec!["a".to_owned()]), "{goes} goes and a kill");
+        cache.put_states([("b", Place::Open, &b"state"[..])].into_iter()).unwrap();
+        put(&cache, &place, &[("c", Place::Open, b"state")], 2);
+        assert_eq!(ids(cache.scan_open()), ["a", "b", "c"]);
+    }
+}
+
+#[test]
 fn a_clean_stop_is_trusted_after_the_machine_was_started_again() {
     let dir = tempfile::tempdir().unwrap();
     let (place, cache) = Site::filled(dir.path());
