@@ -60,9 +60,8 @@ async def copy(nc, file, next_seq):
             continue
         page = json.loads(answer.data)
         if "error" in page:
-            # Beyond the head there is nothing yet; whatever else it is comes again, and is said.
-            if page["error"]["code"] != "bad_request":
-                print(page["error"]["message"], file=sys.stderr, flush=True)
+            # Whatever it is comes again, and is said: also that the events were removed before they were copied.
+            print(page["error"]["message"], file=sys.stderr, flush=True)
             return next_seq
         for event in page["events"]:
             file.write(json.dumps(event, ensure_ascii=False).encode() + b"\n")
