@@ -179,12 +179,12 @@ impl Check<'_> {
 
     fn verify(&mut self, arguments: &VerifyArguments) -> Option<Command> {
         match &arguments.file {
-            Some(_) if self.is_written("data") => {
+            Some(_) if self.is_written("data") && self.is_written("file") => {
                 self.fault("FILE and --data exclude each other: give one of them");
                 None
             }
-            Some(file) => Some(Command::VerifyFile(file.clone())),
-            None => self.directory(&arguments.data).map(|data| Command::Verify(VerifyOptions { data })),
+            Some(file) if !self.is_written("data") => Some(Command::VerifyFile(file.clone())),
+            _ => self.directory(&arguments.data).map(|data| Command::Verify(VerifyOptions { data })),
         }
     }
 

@@ -8,6 +8,7 @@ use crate::tools::operator::Verb;
 use crate::tools::replay::{Output, Scope};
 use crate::tools::source::Place;
 use crate::tools::values::Speed;
+use crate::tools::volumes::{RemoveOptions, Until, What};
 
 fn parse_in(line: &str, environment: &[(&str, &str)]) -> Result<Command, Stop> {
     let words = std::iter::once("switchboard").chain(line.split_whitespace()).map(OsString::from);
@@ -217,4 +218,33 @@ fn bench_takes_several_loads_and_its_own_defaults() {
     let told = faults("bench --in-flight 0 --rate x --round soon --beside tape");
     let named: Vec<&str> = told.iter().filter_map(|fault| fault.split(':').next()).collect();
     assert_eq!(named, ["--in-flight", "--rate", "--round", "--beside"]);
+}
+
+#[test]
+fn volumes_are_listed_or_removed_with_a_copy_or_none_said_so() {
+    for line in ["volumes --data d list", "volumes list --data d"] {
+        let Ok(Command::Volumes(options)) = parse_in(line, &[]) else { panic!("expected volumes of {line}") };
+        assert_eq!((options.data, options.what), (PathBuf::from("d"), What::List(TextOrJson::Text)));
+    }
+    let removal = |line: &str| match parse_in(line, &[]) {
+        Ok(Command::Volumes(VolumesOptions { what: What::Remove(options), .. })) => options,
+        other => panic!("expected a removal of {line:?}, got {other:?}"),
+    };
+    let through = removal("volumes remove --data d --through 3 --export f");
+    assert_eq!(through, RemoveOptions { until: Until::Volume(3), export: Some("f".into()) });
+    let before = removal("volumes remove --data d --before 2026-01-31T12:00:00Z --without-export");
+    assert!(matches!(before, RemoveOptions { until: Until::Time(_), export: None }));
+    let told = faults("volumes remove");
+    assert!(told.len() == 3 && told[0].starts_with("--data") && told[2].contains("--without-export"), "{told:?}");
+    for line in ["--through 0 --export f", "--through 1 --before 2026-01-31T12:00:00Z --export f"] {
+        assert_eq!(faults(&format!("volumes remove --data d {line}")).len(), 1, "{line}");
+    }
+    assert_eq!(faults("volumes remove --data d --through 1 --export f --without-export").len(), 1);
+}
+
+#[test]
+fn a_file_or_a_directory_is_verified() {
+    assert_eq!(parse_in("verify log.ndjson", &[]).unwrap(), Command::VerifyFile("log.ndjson".into()));
+    assert_eq!(faults("verify log.ndjson --data d").len(), 1);
+    assert_eq!(faults("verify").len(), 1);
 }

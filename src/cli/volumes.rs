@@ -29,6 +29,7 @@ impl Check<'_> {
                 self.fault("--through and --before exclude each other: give one of them");
                 None
             }
+            (None, None) if arguments.through.is_some() || arguments.before.is_some() => None,
             (None, None) => {
                 self.fault("--through N or --before TIME: expected up to where volumes are removed, got neither");
                 None

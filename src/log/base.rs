@@ -36,6 +36,9 @@ const FRAME_RAW_BYTES: usize = 64 << 10;
 /// The longest frame: nearly full, and then the longest line.
 const FRAME_RAW_BYTES_MAX: usize = FRAME_RAW_BYTES + 2 * LINE_BYTES_MAX;
 
+/// The last seq that a base may end with: events are counted on from there, and no log comes so far by counting.
+pub(super) const SEQ_MAX: u64 = 1 << 62;
+
 /// Begins a frame that zstd passes over; its length in four bytes follows.
 const PASSED_OVER: u32 = 0x184D_2A50;
 
@@ -102,7 +105,7 @@ impl Base {
         if note.log_id != log_id.to_string() {
             return Err(broken(format!("it is of log {}", note.log_id)));
         }
-        let (end, digest) = note.end().ok_or_else(|| broken("expected a hash and a digest of 64 hex digits".into()))?;
+        let (end, digest) = note.end().ok_or_else(|| broken("expected a seq, a hash and a digest".into()))?;
         let path = log.join(lines_name(note.volume));
         let (file, frames) = read_index(&path, &note).map_err(|why| LogError::Corrupt(path.clone(), why))?;
         Ok(Self { note, end, digest, path, file, frames })
@@ -215,8 +218,8 @@ impl Base {
 impl Note {
     fn end(&self) -> Option<(Head, Hash)> {
         let end = Head {
-            frames: self.frames,
-            next_seq: self.seq.checked_add(1)?,
+            frames: Some(self.frames).filter(|frames| *frames <= SEQ_MAX)?,
+            next_seq: Some(self.seq).filter(|seq| *seq <= SEQ_MAX)? + 1,
             last_at: self.time_ms,
             hash: unhex(self.hash.as_bytes())?,
             published_through: self.published_through,

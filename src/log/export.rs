@@ -33,7 +33,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::base::add_to_digest;
+use super::base::{SEQ_MAX, add_to_digest};
 use super::codec::{hex, unhex};
 use super::entry::{Entry, Hash, LINE_BYTES_MAX};
 use super::reader::Head;
@@ -331,7 +331,10 @@ impl Importer {
 
     fn base(&mut self, mut head: Head, line: &[u8]) -> Result<Exported, String> {
         let BaseLine { base } = serde_json::from_slice(line).map_err(|e| format!("expected the base: {e}"))?;
-        head.next_seq = base.seq.checked_add(1).ok_or("seq: expected a smaller one")?;
+        if base.seq > SEQ_MAX {
+            return Err(format!("seq: expected {SEQ_MAX} at most, got {}", base.seq));
+        }
+        head.next_seq = base.seq + 1;
         head.hash = unhex(base.hash.as_bytes()).ok_or("hash: expected 64 hex digits")?;
         // What is imported counts as published, and only what was published is ever removed.
         (head.last_at, head.published_through) = (base.at, base.seq);

@@ -12,7 +12,7 @@ use switchboard::switchboard::Gauges;
 use switchboard::switchboard::core::{Core, Saved};
 use switchboard::switchboard::fingerprint::Secret;
 use switchboard::switchboard::group::{Group, Written};
-use switchboard::switchboard::port::{Ask, Effect, Request};
+use switchboard::switchboard::port::{Ask, Effect, PutAsk, Request};
 use switchboard::switchboard::restore::{keep, restore};
 
 use super::say::{Call, anybody, conversation, olga, put};
@@ -93,6 +93,12 @@ impl Live {
 
     pub fn put(&mut self, config: &Value) -> Value {
         self.question(olga(), Ask::Put(Box::new(put(config))))
+    }
+
+    /// The same under a command id.
+    pub fn put_as(&mut self, command_id: &str, config: &Value) -> Value {
+        let ask = PutAsk { command_id: Some(command_id.into()), ..put(config) };
+        self.question(olga(), Ask::Put(Box::new(ask)))
     }
 
     pub fn state(&mut self, id: &str) -> Value {

@@ -49,6 +49,7 @@ fn three_volumes() -> Place {
     live.later(MINUTE);
     live.go(start("second-1").user("u-second"));
     live.go(pass(bot(), "second-1", "agents"));
+    assert_eq!(live.put_as("put-1", &story::config())["outcome"], "applied");
     live.stop();
     seal(&place);
     let mut live = Live::open(&place.path, BEGIN);
@@ -94,7 +95,8 @@ fn go_on(place: &Place) -> Vec<Value> {
         live.ask(message("again-1").by(channel("reopening"))),
         live.ask(release(agents(), "open-1")),
         live.ask(end("open-1")),
-        live.put(&story::config()),
+        live.put_as("put-1", &story::config()),
+        live.put_as("put-1", &json!({"settings": {}})),
     ];
     live.go_by(3 * HOUR);
     answers.extend(CONVERSATIONS.iter().map(|id| live.state(id)));
@@ -128,6 +130,9 @@ fn everything_goes_on_as_if_old_volumes_were_there() {
         shorter.assert_good();
         let answers = go_on(&whole);
         assert_eq!(answers[0]["replayed"], true, "{}", answers[0]);
+        let put = |answer: &Value| (answer["replayed"].clone(), answer["error"]["code"].clone());
+        assert_eq!(put(&answers[8]), (json!(true), Value::Null), "{}", answers[8]);
+        assert_eq!(put(&answers[9]), (Value::Null, json!("command_id_reused")), "{}", answers[9]);
         assert_eq!(answers, go_on(&shorter), "without volumes up to {volume}");
         assert!([2, 3, 5, 6].iter().all(|at| answers[*at]["outcome"] == "applied"), "{answers:?}");
         whole.assert_good();
