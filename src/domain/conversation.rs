@@ -19,6 +19,17 @@ pub enum Status {
     Closed,
 }
 
+impl Status {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Open => "open",
+            Status::Ending => "ending",
+            Status::Closed => "closed",
+        }
+    }
+}
+
 /// Control proposed and not yet accepted.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[allow(missing_docs)]

@@ -6,21 +6,33 @@
 use std::ops::Range;
 
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use crate::domain::words::Written;
-use crate::domain::{By, Time};
+use crate::domain::{By, Text, Time};
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// The longest key, to spare.
+const KEY_BYTES_MAX: usize = 60;
 
 /// An object being written.
 #[derive(Debug, Default)]
 pub struct Line {
     bytes: Vec<u8>,
-    personal: Vec<Range<u32>>,
+    /// Where personal values stand; none where nobody asks.
+    personal: Option<Vec<Range<u32>>>,
 }
 
 impl Line {
-    /// A line that needs no growth up to `capacity` bytes.
+    /// An object to be sent, that needs no growth up to `capacity` bytes.
     pub fn with_capacity(capacity: usize) -> Line {
-        Line { bytes: Vec::with_capacity(capacity), personal: Vec::new() }
+        Line { bytes: Vec::with_capacity(capacity), personal: None }
+    }
+
+    /// A line of the log, that needs no growth up to `capacity` bytes.
+    pub fn to_be_kept(capacity: usize) -> Line {
+        Line { bytes: Vec::with_capacity(capacity), personal: Some(Vec::new()) }
     }
 
     /// Begins an object.
@@ -33,16 +45,17 @@ impl Line {
         self.bytes.push(b'}');
     }
 
-    /// Writes a key; its value must follow.
-    #[inline]
-    pub fn key(&mut self, key: &str) {
-        self.bytes.reserve(key.len() + 4);
-        if !matches!(self.bytes.last(), Some(b'{') | None) {
-            self.bytes.push(b',');
-        }
-        self.bytes.push(b'"');
-        self.bytes.extend_from_slice(key.as_bytes());
-        self.bytes.extend_from_slice(b"\":");
+    /// Writes a key; its value must follow. A hundred are written for each command, nearly all of them constant: inlined,
+    /// such a key is one piece with its quotes, put there at once.
+    #[inline(always)]
+    pub fn key(&mut self, key: &'static str) {
+        let mut piece = [0; KEY_BYTES_MAX + 4];
+        let end = 2 + key.len();
+        (piece[0], piece[1]) = (b',', b'"');
+        piece[2..end].copy_from_slice(key.as_bytes());
+        (piece[end], piece[end + 1]) = (b'"', b':');
+        let is_first = matches!(self.bytes.last(), Some(b'{') | None);
+        self.bytes.extend_from_slice(&piece[usize::from(is_first)..end + 2]);
     }
 
     /// Writes a value.
@@ -51,20 +64,22 @@ impl Line {
     }
 
     /// Writes a key and its value.
-    pub fn field<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) {
+    #[inline(always)]
+    pub fn field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) {
         self.key(key);
         self.value(value);
     }
 
     /// Writes a key and a text in which nothing is to be escaped: a token, a name of ours.
-    #[inline]
-    pub fn token(&mut self, key: &str, text: &str) {
+    #[inline(always)]
+    pub fn token(&mut self, key: &'static str, text: &str) {
         self.key(key);
         self.quoted(text);
     }
 
     /// Writes a key and a token, if there is one.
-    pub fn token_or_null(&mut self, key: &str, text: Option<&str>) {
+    #[inline(always)]
+    pub fn token_or_null(&mut self, key: &'static str, text: Option<&str>) {
         self.key(key);
         match text {
             Some(text) => self.quoted(text),
@@ -72,42 +87,112 @@ impl Line {
         }
     }
 
+    /// Writes a key and a digest: sixteen digits.
+    pub fn digest(&mut self, key: &'static str, digest: u64) {
+        let digits = (0..16).rev().map(|place| HEX[(digest >> (4 * place) & 0xf) as usize]);
+        self.key(key);
+        self.bytes.push(b'"');
+        self.bytes.extend(digits);
+        self.bytes.push(b'"');
+    }
+
+    /// Writes a key and whether something is so.
+    #[inline(always)]
+    pub fn flag(&mut self, key: &'static str, is_so: bool) {
+        self.key(key);
+        self.raw(if is_so { b"true" } else { b"false" });
+    }
+
     /// Writes a key and a moment.
-    pub fn time(&mut self, key: &str, time: Time) {
+    #[inline(always)]
+    pub fn time(&mut self, key: &'static str, time: Time) {
         self.token(key, time.written().as_str());
     }
 
     /// Writes a key and a moment, if there is one.
-    pub fn time_or_null(&mut self, key: &str, time: Option<Time>) {
+    #[inline(always)]
+    pub fn time_or_null(&mut self, key: &'static str, time: Option<Time>) {
         self.token_or_null(key, time.map(Time::written).as_ref().map(Written::as_str));
     }
 
-    /// Writes a key and who did it, as [`By`] is written.
-    pub fn by(&mut self, key: &str, by: &By) {
+    /// Writes a key and a text of somebody's, if there is one.
+    #[inline(always)]
+    pub fn text_or_null(&mut self, key: &'static str, text: Option<&Text>) {
         self.key(key);
+        self.words(text);
+    }
+
+    /// Writes a key and who did it, as [`By`] is written.
+    #[inline(always)]
+    pub fn by(&mut self, key: &'static str, by: &By) {
+        self.key(key);
+        self.who(by);
+    }
+
+    fn who(&mut self, by: &By) {
         self.open();
         self.token("role", by.role.as_str());
         if let Some(name) = &by.name {
             self.token("name", name.as_str());
-            self.field("actor", &by.actor);
+            self.text_or_null("actor", by.actor.as_ref());
         }
         self.close();
     }
 
-    fn quoted(&mut self, text: &str) {
+    /// Writes a text in which nothing is to be escaped: an item of a list.
+    pub fn quoted(&mut self, text: &str) {
         self.bytes.reserve(text.len() + 2);
         self.bytes.push(b'"');
         self.bytes.extend_from_slice(text.as_bytes());
         self.bytes.push(b'"');
     }
 
+    fn words(&mut self, text: Option<&Text>) {
+        // What JSON escapes. Seldom is anything: then one look at all bytes at once is quicker than one at each.
+        let is_escaped = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
+        match text {
+            None => self.raw(b"null"),
+            Some(text) if text.bytes().fold(false, |any, byte| any | is_escaped(byte)) => self.value(text),
+            Some(text) => self.quoted(text),
+        }
+    }
+
     /// Writes a key and a personal value, which can be erased. Nothing and an empty object say nothing of anybody.
-    pub fn personal<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) {
+    #[inline(always)]
+    pub fn personal<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) {
         self.key(key);
         let start = self.bytes.len();
         self.value(value);
+        self.note_personal(start);
+    }
+
+    /// Writes a key and a personal text, if there is one.
+    #[inline(always)]
+    pub fn personal_text(&mut self, key: &'static str, text: Option<&Text>) {
+        self.key(key);
+        let start = self.bytes.len();
+        self.words(text);
+        self.note_personal(start);
+    }
+
+    /// Writes a key and what a caller wrote as JSON.
+    pub fn json(&mut self, key: &'static str, value: &RawValue) {
+        self.key(key);
+        self.raw(value.get().as_bytes());
+    }
+
+    /// Writes a key and a personal value that a caller wrote as JSON.
+    pub fn personal_json(&mut self, key: &'static str, value: &RawValue) {
+        self.key(key);
+        let start = self.bytes.len();
+        self.raw(value.get().as_bytes());
+        self.note_personal(start);
+    }
+
+    fn note_personal(&mut self, start: usize) {
+        let Some(personal) = &mut self.personal else { return };
         if !matches!(&self.bytes[start..], b"null" | b"{}") {
-            self.personal.push(start as u32..self.bytes.len() as u32);
+            personal.push(start as u32..self.bytes.len() as u32);
         }
     }
 
@@ -117,7 +202,12 @@ impl Line {
     }
 
     /// Writes a list, each item by `write`.
-    pub fn list<T>(&mut self, key: &str, items: impl IntoIterator<Item = T>, mut write: impl FnMut(&mut Line, T)) {
+    pub fn list<T>(
+        &mut self,
+        key: &'static str,
+        items: impl IntoIterator<Item = T>,
+        mut write: impl FnMut(&mut Line, T),
+    ) {
         self.key(key);
         self.bytes.push(b'[');
         for (at, item) in items.into_iter().enumerate() {
@@ -135,9 +225,9 @@ impl Line {
         self.bytes.len()
     }
 
-    /// The bytes, and where personal values stand in them.
+    /// The bytes of a line of the log, and where personal values stand in them.
     pub fn into_parts(self) -> (Vec<u8>, Vec<Range<u32>>) {
-        (self.bytes, self.personal)
+        (self.bytes, self.personal.unwrap_or_default())
     }
 
     /// The bytes alone.
@@ -165,15 +255,50 @@ mod tests {
             line.time_or_null("some", Some(Time(0)));
             line.token("token", name.as_str());
             line.token_or_null("no_token", None);
+            line.digest("digest", 0x0123_4567_89ab_cdef);
+            line.digest("low", 1);
+            line.flag("flag", true);
+            line.list("list", ["a", "b"], Line::quoted);
             line.close();
             let expected = serde_json::to_string(&by).unwrap();
             let written = String::from_utf8(line.into_bytes()).unwrap();
             assert_eq!(
                 written,
                 format!(
-                    r#"{{"by":{expected},"at":"2026-01-31T12:00:00.007Z","none":null,"some":"1970-01-01T00:00:00.000Z","token":"{name}","no_token":null}}"#
+                    r#"{{"by":{expected},"at":"2026-01-31T12:00:00.007Z","none":null,"some":"1970-01-01T00:00:00.000Z","token":"{name}","no_token":null,"digest":"0123456789abcdef","low":"0000000000000001","flag":true,"list":["a","b"]}}"#
                 )
             );
+        }
+    }
+
+    #[test]
+    fn a_text_is_what_the_library_would_write() {
+        let all_of_ascii: String = (0..=0x7f).map(char::from).collect();
+        let each = (0..=0x7f).map(|byte| char::from(byte).to_string());
+        let others = ["", "plain", "ünï¢ode 漢字 \u{2028}\u{ffff}", all_of_ascii.as_str()].map(str::to_owned);
+        for text in each.chain(others) {
+            for around in ["", "a long text around it that fills more than one register "] {
+                let text = Text::from(format!("{around}{text}{around}"));
+                let mut line = Line::default();
+                line.text_or_null("text", Some(&text));
+                let expected = format!("\"text\":{}", serde_json::to_string(&text).unwrap());
+                assert_eq!(String::from_utf8(line.into_bytes()).unwrap(), format!(",{expected}")[1..]);
+            }
+        }
+    }
+
+    #[test]
+    fn only_a_line_of_the_log_notes_what_is_personal() {
+        let user = Text::from("u-1");
+        for (mut line, expected) in [(Line::to_be_kept(0), vec![8..13, 46..51]), (Line::with_capacity(0), vec![])] {
+            line.open();
+            line.personal_text("user", Some(&user));
+            line.personal_text("reason", None);
+            line.personal("metadata", &serde_json::json!({}));
+            line.personal("b", &"u-1");
+            line.close();
+            let (bytes, personal) = line.into_parts();
+            assert_eq!(personal, expected, "{}", String::from_utf8_lossy(&bytes));
         }
     }
 }

@@ -42,7 +42,7 @@ pub struct Writer {
 impl Writer {
     /// Begins the line of a decision whose first event is `seq`.
     pub fn begin(seq: u64, conversation: &str, cause: &Cause<'_>) -> Writer {
-        let mut line = Line::with_capacity(LINE_BYTES_USUAL);
+        let mut line = Line::to_be_kept(LINE_BYTES_USUAL);
         line.open();
         line.field("seq", &seq);
         line.time("at", cause.at);
@@ -51,7 +51,7 @@ impl Writer {
         line.key("command");
         write_command(&mut line, cause);
         if let Some(traceparent) = cause.traceparent {
-            line.field("traceparent", traceparent);
+            line.text_or_null("traceparent", Some(traceparent));
         }
         Writer { line, events: Vec::with_capacity(4) }
     }
@@ -59,8 +59,8 @@ impl Writer {
     /// Adds who is told of it.
     pub fn told(&mut self, channel: &Name, inbox: &[Name], standby: &[Name]) {
         self.line.token("channel", channel.as_str());
-        self.line.field("inbox", inbox);
-        self.line.field("standby", standby);
+        self.line.list("inbox", inbox, |line, name| line.quoted(name.as_str()));
+        self.line.list("standby", standby, |line, name| line.quoted(name.as_str()));
     }
 
     /// Adds the mark of the configuration file that was applied.
@@ -74,11 +74,11 @@ impl Writer {
             line.field("version", &c.version);
             line.field("epoch", &c.epoch);
             line.field("session", &c.session);
-            line.field("command_id", &cause.command_id);
+            line.text_or_null("command_id", cause.command_id);
             line.by("by", cause.by);
             line.time("last_activity_at", c.last_activity_at);
             if !names_its_last_message(event.kind()) {
-                line.field("last_message_id", &c.last_message_id);
+                line.text_or_null("last_message_id", c.last_message_id.as_ref());
             }
             line.key("conversation");
             write_after(line, c, settings);
@@ -90,7 +90,7 @@ impl Writer {
     pub fn config_event(&mut self, event: &ConfigEvent, seq: u64, version: u64, cause: &Cause<'_>) {
         self.event_of(event.full_name(), seq, |line| {
             line.field("version", &version);
-            line.field("command_id", &cause.command_id);
+            line.text_or_null("command_id", cause.command_id);
             line.by("by", cause.by);
             let own = serde_json::to_vec(event).expect("our values are JSON");
             line.raw(b",");
@@ -130,16 +130,16 @@ impl Writer {
 
 /// A line for activity between events: it takes no `seq`, and bears that of the next event.
 pub fn note_line(next_seq: u64, at: Time, id: &ConversationId, note: &Note) -> (Vec<u8>, Vec<Range<u32>>) {
-    let mut line = Line::with_capacity(256);
+    let mut line = Line::to_be_kept(256);
     line.open();
     line.field("seq", &next_seq);
     line.time("at", at);
     line.token("conversation", id.as_str());
     line.key("note");
     line.open();
-    line.personal("user", &note.user);
+    line.personal_text("user", note.user.as_ref());
     line.time("last_activity_at", note.last_activity_at);
-    line.field("last_message_id", &note.last_message_id);
+    line.text_or_null("last_message_id", note.last_message_id.as_ref());
     line.close();
     line.close();
     line.into_parts()
@@ -155,19 +155,19 @@ fn write_command(line: &mut Line, cause: &Cause<'_>) {
     line.open();
     line.token("verb", cause.verb);
     if let Some(id) = cause.command_id {
-        line.field("id", id);
+        line.text_or_null("id", Some(id));
     }
     if let Some(digest) = cause.digest {
-        line.field("digest", &format_args!("{digest:016x}"));
+        line.digest("digest", digest);
     }
     if let Some(body) = cause.body {
         line.key("body");
         line.open();
         for (key, value) in &body.plain {
-            line.field(key, value);
+            line.json(key, value);
         }
         for (key, value) in &body.personal {
-            line.personal(key, value);
+            line.personal_json(key, value);
         }
         line.close();
     }
@@ -179,11 +179,11 @@ fn write_own(line: &mut Line, event: &Event) {
     match event {
         Event::Started(e) => {
             line.personal("metadata", &e.metadata);
-            line.field("continued_from", &e.continued_from);
+            line.text_or_null("continued_from", e.continued_from.as_ref());
         }
         Event::Reopened(e) => {
             line.personal("metadata", &e.metadata);
-            line.field("continued_from", &e.continued_from);
+            line.text_or_null("continued_from", e.continued_from.as_ref());
         }
         Event::Assigned(e) => {
             line.token("to", e.to.as_str());
@@ -194,20 +194,20 @@ fn write_own(line: &mut Line, event: &Event) {
             line.token_or_null("from", e.from.as_ref().map(Name::as_str));
             line.token("to", e.to.as_str());
             line.field("cause", &e.cause);
-            line.personal("reason", &e.reason);
+            line.personal_text("reason", e.reason.as_ref());
             line.personal("metadata", &e.metadata);
         }
         Event::Offered(e) => {
             line.token("from", e.from.as_str());
             line.token("to", e.to.as_str());
             line.field("expires_at", &e.expires_at);
-            line.personal("reason", &e.reason);
+            line.personal_text("reason", e.reason.as_ref());
             line.personal("metadata", &e.metadata);
         }
         Event::OfferWithdrawn(e) => {
             line.token("to", e.to.as_str());
             line.field("cause", &e.cause);
-            line.personal("reason", &e.reason);
+            line.personal_text("reason", e.reason.as_ref());
         }
         Event::Accepted(e) => {
             line.token("from", e.from.as_str());
@@ -217,19 +217,19 @@ fn write_own(line: &mut Line, event: &Event) {
         Event::Released(e) => {
             line.token("from", e.from.as_str());
             line.field("cause", &e.cause);
-            line.personal("reason", &e.reason);
+            line.personal_text("reason", e.reason.as_ref());
             line.personal("metadata", &e.metadata);
         }
         Event::EndRequested(e) => {
             line.field("cause", &e.cause);
-            line.personal("reason", &e.reason);
+            line.personal_text("reason", e.reason.as_ref());
             line.field("on_end", &e.on_end);
             line.field("deadline", &e.deadline);
-            line.field("last_message_id", &e.last_message_id);
+            line.text_or_null("last_message_id", e.last_message_id.as_ref());
         }
         Event::Closed(e) => {
             line.field("cause", &e.cause);
-            line.field("last_message_id", &e.last_message_id);
+            line.text_or_null("last_message_id", e.last_message_id.as_ref());
             line.field("duration_ms", &e.duration_ms);
         }
     }
