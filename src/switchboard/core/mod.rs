@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use ahead::UnderWay;
+use foldhash::fast::RandomState;
 
 use super::admission::{Admission, Place};
 use super::answer::{self, Facts, View};
@@ -72,7 +73,7 @@ pub struct Core {
     limits: Limits,
     config: put::Kept,
     /// The conversations that are awake. Each stands in a box, or a table that was large once would stay so.
-    slots: HashMap<ConversationId, Box<Slot>>,
+    slots: HashMap<ConversationId, Box<Slot>, RandomState>,
     /// Those in the order in which they are looked at, to see whether they may rest; more than once, some may be gone.
     /// A long one is not among them once it was looked at: it stays awake until it is closed and leaves.
     awake: VecDeque<ConversationId>,
@@ -132,7 +133,7 @@ impl Core {
             gauges,
             limits: Limits::default(),
             config: restored.config,
-            slots: HashMap::new(),
+            slots: HashMap::default(),
             awake: VecDeque::new(),
             has_to_rest: false,
             known: restored.resting,
