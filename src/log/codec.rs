@@ -1,13 +1,11 @@
 //! Small encodings shared by frames, entries and the cache: lower-case hex, and fields read in order.
 
-use std::fmt::Write;
-
 /// Lower-case hex of some bytes.
 pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value)]);
+    let mut text = String::with_capacity(bytes.len() * 2);
+    bytes.iter().for_each(|byte| text.extend([digit(byte >> 4), digit(byte & 0xf)]));
+    text
 }
 
 /// The bytes behind lower-case hex of exactly that many bytes.
