@@ -28,6 +28,15 @@ impl Secret {
     }
 }
 
+/// What a command under an id is known by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// The fingerprint of the caller's id on that conversation.
+    pub key: u64,
+    /// That of verb and body.
+    pub digest: u64,
+}
+
 /// What a command id of one caller on one conversation is known by.
 pub fn of_command_id(by: &By, conversation: &str, command_id: &str) -> u64 {
     let name = by.name.as_ref().map_or("", |name| name.as_str());

@@ -14,21 +14,14 @@ pub struct Group {
     pub drafts: Vec<Draft>,
     /// Whose each draft is; none is the configuration.
     pub owners: Vec<Option<ConversationId>>,
-    /// What leaves afterwards.
-    pub effects: Vec<Leaving>,
+    /// What leaves afterwards. What is recorded lacks its line and its hash as long as it waits.
+    pub effects: Vec<Effect>,
+    /// Of each effect that is a recorded decision, its place and that of its draft.
+    recorded: Vec<(usize, usize)>,
     /// About as many bytes as all of it takes.
     pub bytes: usize,
     /// Whether the owner of state is told when all that leaves of it has left.
     pub tells_when_gone: bool,
-}
-
-/// Something that leaves once its group is on stable storage.
-#[derive(Debug)]
-pub enum Leaving {
-    /// The events of that draft, whose hash is known only then.
-    Recorded(usize, Recorded),
-    /// Anything else.
-    Other(Effect),
 }
 
 impl Group {
@@ -45,30 +38,33 @@ impl Group {
     /// Adds an effect.
     pub fn push(&mut self, effect: Effect) {
         self.bytes += effect.bytes();
-        self.effects.push(Leaving::Other(effect));
+        self.effects.push(effect);
+    }
+
+    /// Adds what is recorded by the last draft: it leaves with its line, under the hash that is known only then.
+    pub fn push_recorded(&mut self, recorded: Recorded) {
+        self.recorded.push((self.effects.len(), self.drafts.len() - 1));
+        self.effects.push(Effect::Recorded(recorded));
     }
 
     /// The effects, once each draft is recorded under its hash.
-    pub fn into_effects(self, hashes: &[[u8; 32]]) -> Vec<Effect> {
-        let mut drafts: Vec<Option<Draft>> = self.drafts.into_iter().map(Some).collect();
-        let leave = |leaving| match leaving {
-            Leaving::Other(effect) => effect,
-            Leaving::Recorded(at, mut recorded) => {
-                recorded.line = drafts[at].take().map(|draft| draft.line).unwrap_or_default();
-                recorded.hash = hashes[at];
-                Effect::Recorded(recorded)
+    pub fn into_effects(mut self, hashes: &[[u8; 32]]) -> Vec<Effect> {
+        for (effect, draft) in self.recorded {
+            if let Some(Effect::Recorded(recorded)) = self.effects.get_mut(effect) {
+                recorded.line = std::mem::take(&mut self.drafts[draft].line);
+                recorded.hash = hashes[draft];
             }
-        };
-        let last = self.tells_when_gone.then_some(Effect::Gone(self.number));
-        self.effects.into_iter().map(leave).chain(last).collect()
+        }
+        self.effects.extend(self.tells_when_gone.then_some(Effect::Gone(self.number)));
+        self.effects
     }
 
     /// What leaves of a group that could not be written: nothing but the word that its outcome is unknown.
     pub fn into_failure(self) -> Vec<Effect> {
         let body = answer::error_body(&Refusal::LogFailed, &Facts::default());
-        let waiting = self.effects.into_iter().filter_map(|leaving| match leaving {
-            Leaving::Other(Effect::Answer(Answer { to, by, .. })) => Some((to, by)),
-            Leaving::Other(Effect::Read(job)) => {
+        let waiting = self.effects.into_iter().filter_map(|effect| match effect {
+            Effect::Answer(Answer { to, by, .. }) => Some((to, by)),
+            Effect::Read(job) => {
                 let ReadJob { by, reply, .. } = *job;
                 reply.map(|to| (to, by))
             }

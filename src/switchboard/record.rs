@@ -28,6 +28,8 @@ pub struct Cause<'a> {
     pub at: Time,
     pub verb: &'a str,
     pub command_id: Option<&'a Text>,
+    /// What the command id is known by; none where nothing is to be found under it.
+    pub key: Option<u64>,
     pub digest: Option<u64>,
     pub body: Option<&'a RecordedBody>,
     pub traceparent: Option<&'a Text>,

@@ -245,7 +245,7 @@ fn write_groups(
 ) -> Box<dyn Log> {
     look_for_room(log.as_ref(), gauges);
     loop {
-        let group = match to_write.recv_timeout(LOOK_EVERY) {
+        let mut group = match to_write.recv_timeout(LOOK_EVERY) {
             Ok(group) => group,
             Err(RecvTimeoutError::Timeout) => {
                 // A full disk stops timers too, and then nothing may ever come that asks again.
@@ -268,7 +268,8 @@ fn write_groups(
             }
         };
         let (number, took_ms) = (group.number, clock().ms_since(begun));
-        let frames = group.owners.iter().cloned().zip(positions.iter().map(|(frame, _)| *frame)).collect();
+        let frames =
+            std::mem::take(&mut group.owners).into_iter().zip(positions.iter().map(|(frame, _)| *frame)).collect();
         if let Some(draft) = group.drafts.last() {
             Gauges::set(&gauges.durable_through, draft.first_seq + u64::from(draft.events) - 1);
             gauges.groups.fetch_add(1, Ordering::Relaxed);

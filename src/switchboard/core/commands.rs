@@ -10,36 +10,39 @@ use crate::domain::decide::{Scene, Verdict, check_caller, decide, is_orphaned};
 use crate::domain::{By, Command, Config, Conversation, ConversationId, Event, Name, Refusal, Role, Text, Time};
 use crate::switchboard::answer::{self, Applied, Facts};
 use crate::switchboard::command_ids::Decided;
-use crate::switchboard::fingerprint::of_command_id;
+use crate::switchboard::fingerprint::{Identity, of_command_id};
 use crate::switchboard::line::Line;
 use crate::switchboard::port::{Answer, CommandAsk, Direction, Effect, Rejection, Relay};
 use crate::switchboard::record::Cause;
 
 impl Core {
     /// Decides one command of a caller.
-    pub(super) fn command(&mut self, by: By, ask: CommandAsk, reply: Option<Text>, now: Time) {
-        if let Err(error) = self.wake(&ask.id) {
-            return self.archive_failed(by, reply, &error);
-        }
+    pub(super) fn command(&mut self, by: By, ask: Box<CommandAsk>, reply: Option<Text>, now: Time) {
+        let is_awake = match self.wake(&ask.id) {
+            Ok(is_awake) => is_awake,
+            Err(error) => return self.archive_failed(by, reply, &error),
+        };
         if self.is_storage_full() {
             return self.reject(by, &ask, reply, Refusal::StorageFull, now);
         }
         if let Err(refusal) = check_caller(&by, self.config()) {
             return self.reject(by, &ask, reply, refusal, now);
         }
-        if let Err(error) = self.load(&ask.id) {
+        if !is_awake && let Err(error) = self.fetch(&ask.id) {
             return self.archive_failed(by, reply, &error);
         }
         self.settle(&ask.id, now);
-        let digest = ask.command_id.as_ref().map(|_| self.secret.of_body(ask.command.verb(), &ask.canonical));
-        match self.repeated(&by, &ask, now) {
-            Some(decided) if Some(decided.digest) == digest => return self.replay(by, &ask, &decided, reply, now),
+        let identity = self.identity(&by, &ask);
+        match identity.and_then(|identity| Some((identity, self.repeated(&ask.id, identity, now)?))) {
+            Some((identity, decided)) if decided.digest == identity.digest => {
+                return self.replay(by, &ask, identity, &decided, reply, now);
+            }
             Some(_) => return self.reject(by, &ask, reply, Refusal::CommandIdReused, now),
             None => {}
         }
         match self.judge(&by, &ask, now) {
             Err(refusal) => self.reject(by, &ask, reply, refusal, now),
-            Ok(verdict) => self.carry_out(by, &ask, verdict, digest, reply, now),
+            Ok(verdict) => self.carry_out(by, &ask, verdict, identity, reply, now),
         }
     }
 
@@ -73,17 +76,28 @@ impl Core {
         let Ok(Verdict::Applied(events)) = verdict else { return false };
         let live = Live { user: slot.c.user.clone(), activity_at: slot.activity.at, last_message_id };
         let channel = slot.c.channel.clone();
-        let cause =
-            Cause { by: &by, at: now, verb: due.verb(), command_id: None, digest: None, body: None, traceparent: None };
+        let cause = Cause {
+            by: &by,
+            at: now,
+            verb: due.verb(),
+            command_id: None,
+            key: None,
+            digest: None,
+            body: None,
+            traceparent: None,
+        };
         self.record(id, &channel, &events, &cause, &live);
         true
     }
 
-    fn repeated(&self, by: &By, ask: &CommandAsk, now: Time) -> Option<Decided> {
-        let command_id = ask.command_id.as_ref()?;
-        let slot = self.slots.get(&ask.id)?;
-        let key = of_command_id(by, ask.id.as_str(), command_id);
-        slot.ids.find(key, slot.c.session, slot.c.closed.as_ref().map(|closed| closed.at), now).copied()
+    fn identity(&self, by: &By, ask: &CommandAsk) -> Option<Identity> {
+        let key = of_command_id(by, ask.id.as_str(), ask.command_id.as_ref()?);
+        Some(Identity { key, digest: self.secret.of_body(ask.command.verb(), &ask.canonical) })
+    }
+
+    fn repeated(&self, id: &ConversationId, identity: Identity, now: Time) -> Option<Decided> {
+        let slot = self.slots.get(id)?;
+        slot.ids.find(identity.key, slot.c.session, slot.c.closed.as_ref().map(|closed| closed.at), now).copied()
     }
 
     fn judge(&self, by: &By, ask: &CommandAsk, now: Time) -> Result<Verdict, Refusal> {
@@ -108,7 +122,7 @@ impl Core {
         by: By,
         ask: &CommandAsk,
         verdict: Verdict,
-        digest: Option<u64>,
+        identity: Option<Identity>,
         reply: Option<Text>,
         now: Time,
     ) {
@@ -119,11 +133,11 @@ impl Core {
         let is_sign_of_life = self.is_sign_of_life(ask, is_applied);
         let starts_over = events.iter().any(|event| matches!(event, Event::Started(_)));
         let live = self.live(ask, is_sign_of_life, starts_over, now);
-        let recorded = if events.is_empty() {
+        let first_seq = self.next_seq;
+        if events.is_empty() {
             if is_sign_of_life {
                 self.note_if_due(&ask.id, &live, ask.command.user(), now);
             }
-            Vec::new()
         } else {
             let channel = match (self.slots.get(&ask.id), &by.name) {
                 (Some(slot), _) => slot.c.channel.clone(),
@@ -135,19 +149,21 @@ impl Core {
                 at: now,
                 verb: ask.command.verb(),
                 command_id: ask.command_id.as_ref(),
-                digest,
+                key: identity.map(|identity| identity.key),
+                digest: identity.map(|identity| identity.digest),
                 body: Some(&ask.body),
                 traceparent: ask.traceparent.as_ref(),
             };
-            self.record(&ask.id, &channel, &events, &cause, &live)
-        };
+            self.record(&ask.id, &channel, &events, &cause, &live);
+        }
         self.keep_live(&ask.id, &live, is_sign_of_life);
-        let relayed_to = ask.command.is_message().then(|| if is_applied { self.relay(&by, ask, now) } else { None });
+        let relayed_to =
+            ask.command.is_message().then(|| if is_applied { self.relay(&by, ask, identity, now) } else { None });
         let applied = Applied {
             is_applied,
             is_replayed: false,
             relayed_to: relayed_to.as_ref().map(Option::as_ref),
-            events: recorded.iter().map(|event| (event.seq, event.full_name)).collect(),
+            events: (first_seq..).zip(events.iter().map(|event| event.kind().full_name())).collect(),
         };
         self.tell(by, &ask.id, &applied, reply);
     }
@@ -196,7 +212,7 @@ impl Core {
     }
 
     /// Passes the words of a message on, fenced by control: to the owner of now, or from it.
-    fn relay(&mut self, by: &By, ask: &CommandAsk, now: Time) -> Option<Name> {
+    fn relay(&mut self, by: &By, ask: &CommandAsk, identity: Option<Identity>, now: Time) -> Option<Name> {
         let content = ask.content.as_ref()?;
         let c = &self.slots.get(&ask.id)?.c;
         let (direction, to) = match by.role {
@@ -210,7 +226,7 @@ impl Core {
             conversation: ask.id.clone(),
             to: to.clone(),
             standby,
-            fingerprint: ask.command_id.as_ref().map(|id| of_command_id(by, ask.id.as_str(), id)),
+            fingerprint: identity.map(|identity| identity.key),
             at: now,
             traceparent: ask.traceparent.clone(),
             data: relay_data(by, ask, c, content.get()),
@@ -220,9 +236,17 @@ impl Core {
     }
 
     /// Answers a repeat as it was answered first, with the conversation as it is now.
-    fn replay(&mut self, by: By, ask: &CommandAsk, decided: &Decided, reply: Option<Text>, now: Time) {
+    fn replay(
+        &mut self,
+        by: By,
+        ask: &CommandAsk,
+        identity: Identity,
+        decided: &Decided,
+        reply: Option<Text>,
+        now: Time,
+    ) {
         let is_message = matches!(ask.command, Command::Channel(ChannelCommand::Message { .. }));
-        let relayed_to = is_message.then(|| self.relay(&by, ask, now));
+        let relayed_to = is_message.then(|| self.relay(&by, ask, Some(identity), now));
         let applied = Applied {
             is_applied: true,
             is_replayed: true,

@@ -343,7 +343,7 @@ impl Core {
     fn serve(&mut self, request: Request, now: Time) {
         let Request { by, ask, reply } = request;
         match ask {
-            Ask::Command(ask) => self.command(by, *ask, reply, now),
+            Ask::Command(ask) => self.command(by, ask, reply, now),
             Ask::Put(ask) => self.put(by, *ask, reply, now),
             Ask::State { id } => self.state(by, &id, reply),
             Ask::List(ask) => self.list(by, *ask, reply),

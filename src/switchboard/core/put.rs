@@ -11,7 +11,6 @@ use crate::domain::{By, Config, Name, Refusal, Text, Time};
 use crate::log::LINE_BYTES_MAX;
 use crate::switchboard::answer::{self, Applied, Facts};
 use crate::switchboard::fingerprint::{of_command_id, of_file};
-use crate::switchboard::group::Leaving;
 use crate::switchboard::port::{Answer, Effect, PutAsk, Recorded, Rejection};
 use crate::switchboard::record::{Cause, Writer};
 
@@ -109,6 +108,7 @@ impl Core {
             at: now,
             verb: VERB,
             command_id: ask.command_id.as_ref(),
+            key: None,
             digest: Some(digest),
             body: None,
             traceparent: ask.traceparent.as_ref(),
@@ -156,7 +156,7 @@ impl Core {
                 events: recorded,
                 hash: [0; 32],
             };
-            self.group.effects.push(Leaving::Recorded(self.group.drafts.len() - 1, recorded));
+            self.group.push_recorded(recorded);
             self.begin_round();
         }
         let applied = Applied { is_applied: !told.is_empty(), is_replayed: false, relayed_to: None, events: told };

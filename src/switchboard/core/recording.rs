@@ -8,9 +8,8 @@ use crate::domain::event::Event;
 use crate::domain::timers;
 use crate::domain::{Conversation, ConversationId, Name, Text, Time};
 use crate::log::Draft;
-use crate::switchboard::fingerprint::of_command_id;
-use crate::switchboard::group::{Leaving, log_name};
-use crate::switchboard::port::{Recorded, RecordedEvent};
+use crate::switchboard::group::log_name;
+use crate::switchboard::port::Recorded;
 use crate::switchboard::record::{self, Cause};
 use crate::switchboard::slot::Slot;
 
@@ -23,7 +22,7 @@ impl Core {
         events: &[Event],
         cause: &Cause<'_>,
         live: &Live,
-    ) -> Vec<RecordedEvent> {
+    ) {
         let seq = self.next_seq;
         if !self.slots.contains_key(id) {
             self.known.insert(id.clone(), None);
@@ -62,23 +61,19 @@ impl Core {
         self.count(id, status);
         self.remember(id, events, cause, seq);
         self.push_draft(Some(id), version, seq, events.len() as u32, cause.at, line, personal);
-        self.group.effects.push(Leaving::Recorded(
-            self.group.drafts.len() - 1,
-            Recorded {
-                conversation: id.text(),
-                channel: Some(channel.clone()),
-                at: cause.at,
-                traceparent: cause.traceparent.cloned(),
-                inbox,
-                standby,
-                line: Vec::new(),
-                events: recorded.clone(),
-                hash: [0; 32],
-            },
-        ));
+        self.group.push_recorded(Recorded {
+            conversation: id.text(),
+            channel: Some(channel.clone()),
+            at: cause.at,
+            traceparent: cause.traceparent.cloned(),
+            inbox,
+            standby,
+            line: Vec::new(),
+            events: recorded,
+            hash: [0; 32],
+        });
         self.changed(id);
         self.schedule(id, cause.at);
-        recorded
     }
 
     /// Records activity of which no event tells.
@@ -119,8 +114,7 @@ impl Core {
     }
 
     fn remember(&mut self, id: &ConversationId, events: &[Event], cause: &Cause<'_>, seq: u64) {
-        let (Some(command_id), Some(slot)) = (cause.command_id, self.slots.get_mut(id)) else { return };
-        let key = of_command_id(cause.by, id.as_str(), command_id);
+        let (Some(key), Some(slot)) = (cause.key, self.slots.get_mut(id)) else { return };
         let kinds = events.iter().map(Event::kind);
         let command = (key, cause.digest.unwrap_or_default());
         slot.ids.remember(command, slot.c.session, seq, kinds, self.limits.parts.page_items);

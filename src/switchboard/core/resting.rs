@@ -27,9 +27,14 @@ impl Core {
 
     /// Brings a conversation into memory and awakes it, if it is known at all.
     pub(super) fn load(&mut self, id: &ConversationId) -> Result<(), String> {
-        if self.wake(id)? {
-            return Ok(());
+        match self.wake(id)? {
+            true => Ok(()),
+            false => self.fetch(id),
         }
+    }
+
+    /// Takes in what the archive has of a conversation that is not in memory, if it is known at all.
+    pub(super) fn fetch(&mut self, id: &ConversationId) -> Result<(), String> {
         if let Some(head) = self.archive.head(id)? {
             let slot =
                 Slot::from_head(id, &head, self.limits.parts, |part, number| self.archive.part(id, part, number));
