@@ -19,13 +19,17 @@ use crate::timeline::{Slot, Timeline};
 /// What a listing adds to the order, each with the number of its last page.
 pub fn items<'a>(operations: &'a [Operation], timeline: &'a Timeline) -> Result<Vec<(usize, Item<'a>)>, String> {
     let mut items = Vec::new();
+    let followed: HashSet<usize> = operations.iter().filter_map(|operation| operation.page_before).collect();
     for (number, last) in operations.iter().enumerate() {
         let wrong = |what: String| format!("{what}: {} {last:#?}", mark(number));
         for (_, said) in last.attempts.iter().filter_map(|attempt| attempt.answer.as_ref()) {
             check_page(operations, last, said).map_err(wrong)?;
         }
-        let Some((answered, said)) = page_of(last).filter(|(_, said)| said.next == Some(None)) else { continue };
+        let Some((answered, said)) = page_of(last).filter(|_| !followed.contains(&number)) else { continue };
         let listing = Listing::back_from(operations, last, said).map_err(wrong)?;
+        if said.next != Some(None) {
+            continue;
+        }
         let sent = listing.sent;
         // A moment for each, of which the latest bounds what comes after.
         let place = Place::From(Box::new(move |from| {
@@ -71,7 +75,7 @@ pub fn is_asked_for(operation: &Operation, id: &str, slot: &Slot) -> bool {
         && is_named("offered_to", slot.offered_to.as_deref())
 }
 
-/// The pages of a listing that came to its end.
+/// The pages of a listing, as far as it came.
 struct Listing<'a> {
     /// When its first page was asked for.
     sent: u64,

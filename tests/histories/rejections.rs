@@ -1,12 +1,12 @@
 //! What was published of refused commands, held to what the clients were told.
 //!
-//! 1. Each refusal that is not only counted was published once, as it was answered, before its answer. Where the
-//!    server was gone meanwhile it may be missing: a rejection is not in the log, and is published at most once.
+//! 1. Each refusal that is not only counted was published once, as it was answered. Where the server was gone meanwhile
+//!    it may be missing: a rejection is not in the log, and is not published again.
 //! 2. Each rejection is of some client's command, sent before, and there are no more of them than attempts that were
 //!    refused or not answered: none for what was applied, unchanged or only asked.
 //! 3. Where the answer did not come, what those who watch heard is as good as the answer: one order explains it too.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use async_nats::Message;
 use serde::{Deserialize, Serialize};
@@ -88,13 +88,12 @@ pub fn check(
         let number = number.ok_or_else(|| format!("rejected, and nobody asked for it: {rejected:?}"))?;
         of_operation.entry(number).or_default().push(rejected);
     }
-    let decided: HashMap<&str, u64> =
-        log.iter().filter_map(|decision| Some((decision.actor.as_deref()?, decision.last))).collect();
+    let decided: HashSet<&str> = log.iter().filter_map(|decision| decision.actor.as_deref()).collect();
     let mut tally = Tally { published: rejections.len(), ..Tally::default() };
     let mut completed = operations.to_vec();
     for (number, operation) in completed.iter_mut().enumerate() {
         let rest = of_operation.remove(&number).unwrap_or_default();
-        let is_decided = decided.contains_key(mark(number).as_str());
+        let is_decided = decided.contains(mark(number).as_str());
         complete(operation, rest, is_decided, spans, &mut tally)
             .map_err(|what| format!("{what}: {} {:#?}", mark(number), operations[number]))?;
     }

@@ -94,6 +94,9 @@ fn a_conversation_shown_twice_is_found() {
     let first = last_answer(&mut story, FIRST).states.clone();
     last_answer(&mut story, SECOND).states = first;
     story.fails("shown twice");
+    // Also where it never came to its end.
+    last_answer(&mut story, SECOND).next = Some(Some("and so on".into()));
+    story.fails("shown twice");
 }
 
 #[test]
@@ -102,6 +105,9 @@ fn a_page_with_more_than_was_asked_for_is_found() {
     let more = last_answer(&mut story, SECOND).states.clone();
     last_answer(&mut story, FIRST).states.extend(more);
     story.fails("expected at most 1 rows");
+    let mut elsewhere = listed();
+    elsewhere.operations[SECOND].body["after"] = json!("another");
+    elsewhere.fails("from elsewhere");
 }
 
 #[test]
