@@ -2,9 +2,12 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
-use switchboard::domain::By;
+use switchboard::domain::command::{ChannelCommand, IntegrationCommand, OperatorCommand};
+use switchboard::domain::{By, Command};
 use switchboard::switchboard::core::Limits;
+use switchboard::switchboard::past::recorded_from;
 use switchboard::switchboard::port::{Ask, PutAsk, Request};
 
 use super::say::*;
@@ -168,4 +171,60 @@ fn a_put_is_a_moment_that_time_does_not_go_back_behind() {
     site.now.0 -= 30 * SECOND;
     assert_eq!(site.ask(start("c1"))["outcome"], "applied");
     assert!(site.entries().is_sorted_by_key(|entry| entry.at));
+}
+
+const SECRET: &str = "secret";
+const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+/// A command that says the secret wherever it may, and is traced.
+fn telling(call: Call) -> Request {
+    let mut request = call.request(None);
+    let Ask::Command(ask) = &mut request.ask else { panic!("expected a command") };
+    match &mut ask.command {
+        Command::Channel(ChannelCommand::Start { user, metadata, .. }) => {
+            (*user, *metadata) = (Some(SECRET.into()), patch(json!({"a": SECRET})));
+        }
+        Command::Integration(IntegrationCommand::Pass { reason, metadata, .. }) => {
+            (*reason, *metadata) = (Some(SECRET.into()), patch(json!({"a": SECRET})));
+        }
+        Command::Integration(IntegrationCommand::Offer { reason, .. } | IntegrationCommand::Decline { reason })
+        | Command::Channel(ChannelCommand::End { reason, .. })
+        | Command::Operator(OperatorCommand::Pass { reason, .. } | OperatorCommand::End { reason }) => {
+            *reason = Some(SECRET.into());
+        }
+        other => panic!("{} tells nothing", other.verb()),
+    }
+    ask.body.personal.push(("reason", to_raw_value(SECRET).unwrap()));
+    ask.traceparent = Some(TRACE.into());
+    request
+}
+
+#[test]
+fn whatever_may_be_personal_can_be_erased_and_what_is_traced_is_traced_when_it_is_read_again() {
+    let mut site = Site::new(&usual());
+    let configured = site.entries().len();
+    for call in [
+        start("c1"),
+        pass(bot(), "c1", "agents"),
+        offer(agents(), "c1", "bot", None),
+        decline(bot(), "c1"),
+        overrule_pass("c1", "bot"),
+        end("c1"),
+        start("c2"),
+        overrule_end("c2"),
+    ] {
+        site.core.request(telling(call));
+        site.run();
+    }
+    let entries = site.entries().split_off(configured);
+    assert_eq!(entries.len(), 8);
+    for mut entry in entries {
+        entry.redact();
+        let line = String::from_utf8(entry.line).unwrap();
+        assert!(!line.contains(SECRET), "{line}");
+    }
+    let head = site.head().next_seq - 1;
+    let first = head + 1 - site.kinds("c1").len() as u64 - site.kinds("c2").len() as u64;
+    let traces = recorded_from(&site.archive(), first, head).map(|read| read.unwrap().traceparent);
+    assert_eq!(traces.collect::<Vec<_>>(), vec![Some(TRACE.into()); 8]);
 }
