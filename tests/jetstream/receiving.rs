@@ -26,6 +26,12 @@ async fn a_bot_that_was_offline_finds_its_whole_inbox_in_order() {
     assert_eq!(verbs(&missed), ["control.passed", "message.received"]);
     assert_eq!(missed[1].headers["Switchboard-After-Seq"], missed[0].seq().unwrap().to_string());
     world.check_streams().await;
+    // Each has said where it belongs, so the server could not have taken it anywhere else.
+    for stream in [EVENTS, INBOX] {
+        for (at, kept) in world.held(stream, "switchboard.>").await.iter().enumerate() {
+            assert_eq!(kept.headers["Nats-Expected-Last-Sequence"], at.to_string(), "{kept:?}");
+        }
+    }
 }
 
 fn verbs(kept: &[crate::world::Kept]) -> Vec<String> {

@@ -138,6 +138,7 @@ mod tests {
             ["4b1f6a0e-9-abababab/integration.bot", "4b1f6a0e-9-abababab/channel.web"]
         );
         assert_eq!(ends.missing(10, event(10)).len(), 3);
+        assert!(ends.missing(7, event(7)).is_empty(), "they hold all of it");
     }
 
     #[test]
@@ -152,5 +153,7 @@ mod tests {
             let ends = Ends::new(&events, &nothing(), LOG, 20);
             assert_eq!((ends.through(), ends.last_event_id), (20, None));
         }
+        let ends = Ends::new(&nothing(), &found("another-m-77/channel.web", Some("12")), LOG, 20);
+        assert_eq!((ends.inbox, ends.last_inbox_id.as_str()), (20, ""), "another log's");
     }
 }
