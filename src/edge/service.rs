@@ -37,6 +37,8 @@ const CALM: Duration = Duration::from_secs(1);
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 /// … and what it grows to.
 const PAUSE_MAX: Duration = Duration::from_millis(800);
+/// The pause before a thread is asked for again, where there was none.
+const THREAD_PAUSE: Duration = Duration::from_secs(1);
 /// How long the server has to confirm that it sends no more requests.
 const UNSUBSCRIBE_WAIT: Duration = Duration::from_secs(5);
 
@@ -154,6 +156,17 @@ async fn connect_for_requests(
     }
 }
 
+/// A thread for a connection. Where the system has none to give, which passes, the other connections are not let go.
+async fn thread(name: &'static str) -> Arc<Thread> {
+    loop {
+        match Thread::new(name) {
+            Ok(thread) => return thread,
+            Err(error) => tracing::warn!(%error, name, "no thread for a connection: trying again"),
+        }
+        tokio::time::sleep(THREAD_PAUSE).await;
+    }
+}
+
 /// Publishes what was recorded; none where the connection is of no use.
 async fn catch_up(service: &Service, connection: &Connection, turns: &mpsc::Sender<Turn>) -> Option<()> {
     let (caught_up, catching_up) = oneshot::channel();
@@ -252,8 +265,8 @@ impl Service {
     async fn connect(&self, purpose: Purpose, is_first: bool) -> Result<Connection, EdgeError> {
         let thread = match purpose {
             Purpose::Publishing => self.publisher.clone(),
-            Purpose::Requests => Thread::new("requests")?,
-            Purpose::Refusals => Thread::new("refusals")?,
+            Purpose::Requests => thread("requests").await,
+            Purpose::Refusals => thread("refusals").await,
         };
         Connection::make(&self.options, purpose, &thread, &self.stats, is_first).await
     }

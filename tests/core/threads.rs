@@ -36,6 +36,14 @@ struct Running {
 
 impl Running {
     fn start(path: &Path) -> Running {
+        let clock = || {
+            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+            Time(since.as_millis() as u64)
+        };
+        Running::start_by(path, Arc::new(clock))
+    }
+
+    fn start_by(path: &Path, clock: Clock) -> Running {
         let directory = Arc::new(Directory::open_or_create(path).unwrap());
         let log = DiskLog::open(directory.clone()).unwrap();
         let reader = log.reader();
@@ -46,6 +54,7 @@ impl Running {
         let core = Core::new(secret, Box::new(cache.clone()), gauges.clone(), WAITING_MAX, restored);
         let (to_answers, answers) = channel();
         let (to_reads, reads) = channel();
+        let (to_gone, gone) = channel();
         let seqs = Arc::new(Mutex::new(Vec::new()));
         let published = seqs.clone();
         let answered = to_answers.clone();
@@ -59,25 +68,17 @@ impl Running {
                         let _ = answered.send((answer.to, serde_json::from_slice(&answer.body).unwrap()));
                     }
                     Effect::Read(job) => drop(to_reads.send(job)),
-                    Effect::Relay(_) | Effect::Rejection(_) | Effect::Gone(_) => {}
+                    Effect::Gone(number) => drop(to_gone.send(number)),
+                    Effect::Relay(_) | Effect::Rejection(_) => {}
                 }
             }
         };
-        let clock = || {
-            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-            Time(since.as_millis() as u64)
-        };
         let archive = Archive { reader, cache: Some(cache.clone()), key: [0; 32] };
-        let (handle, threads) = start_threads(
-            core,
-            Box::new(log),
-            cache.clone(),
-            gauges.clone(),
-            WAITING_MAX,
-            Box::new(outlet),
-            Arc::new(clock),
-        )
-        .unwrap();
+        let (handle, threads) =
+            start_threads(core, Box::new(log), cache.clone(), gauges.clone(), WAITING_MAX, Box::new(outlet), clock)
+                .unwrap();
+        let back = handle.clone();
+        std::thread::spawn(move || gone.into_iter().for_each(|number| back.gone(number)));
         let back = handle.clone();
         std::thread::spawn(move || {
             for job in reads {
@@ -189,6 +190,23 @@ fn thousands_of_commands_survive_a_stop_and_a_start() {
     assert_eq!(site.answer(&again)["replayed"], true);
     let published = site.stop();
     assert!(published.is_empty(), "nothing happened");
+}
+
+#[test]
+fn beside_one_who_asks_little_it_goes_on_as_soon_as_what_was_decided_has_left() {
+    let place = tempfile::tempdir().unwrap();
+    // By a clock that stands still nobody who asks little is ever forgotten.
+    let mut site = Running::start_by(place.path(), Arc::new(|| Time(1_800_000_000_000)));
+    site.question(Ask::Put(Box::new(put(&usual()))));
+    for (round, requests) in [2000, 500].into_iter().enumerate() {
+        let calm = site.send(start(&format!("calm-{round}")).by(super::say::channel("calm")));
+        let ask = |n| start(&format!("flood-{round}-{n}")).by(super::say::channel("flood"));
+        let replies: Vec<Text> = (0..requests).map(|n| site.send(ask(n))).collect();
+        for reply in replies.iter().chain([&calm]) {
+            assert_eq!(site.answer(reply)["outcome"], "applied");
+        }
+    }
+    site.stop();
 }
 
 #[test]

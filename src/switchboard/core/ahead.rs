@@ -55,7 +55,8 @@ impl Core {
     /// Effects in the group beyond which it is decided too far ahead of what has left, where it has room for so many
     /// decisions: whoever asks little finds before it all that was decided of who asks much.
     pub(super) fn effects_ahead_max(&self, decisions: usize) -> usize {
-        if !self.queue.serves_the_small() {
+        // At a stop all that waits is decided, and nobody may be left who says that something has left.
+        if !self.queue.serves_the_small() || self.is_stopping {
             return usize::MAX;
         }
         let under_way: usize = self.under_way.groups.iter().map(|group| group.effects).sum();
