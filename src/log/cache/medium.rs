@@ -19,6 +19,9 @@ pub(super) type Pair = (Vec<u8>, Vec<u8>);
 /// A row of the cache: an id and a value.
 pub(super) type Row = Result<Pair, String>;
 
+/// An open cache: its database, and what its journal stands on.
+pub(super) type Attached = (Box<dyn Shelves>, Box<dyn Tape>);
+
 /// Where a cache may stand, whether or not there is one.
 pub(super) trait Medium: Send + Sync {
     /// What was noted last about whether the cache may be trusted.
@@ -34,7 +37,7 @@ pub(super) trait Medium: Send + Sync {
     /// Puts what there is out of the way: afterwards there is no cache. An old handle does no harm.
     fn wipe(&self) -> Result<(), LogError>;
     /// Opens the cache, or makes an empty one.
-    fn attach(&self) -> Result<(Box<dyn Shelves>, Box<dyn Tape>), LogError>;
+    fn attach(&self) -> Result<Attached, LogError>;
     /// What is wrong, and where.
     fn corrupt(&self, why: &str) -> LogError;
 }
@@ -96,7 +99,7 @@ impl Medium for Arc<Directory> {
         Ok(())
     }
 
-    fn attach(&self) -> Result<(Box<dyn Shelves>, Box<dyn Tape>), LogError> {
+    fn attach(&self) -> Result<Attached, LogError> {
         let path = self.path().join("cache");
         let store = Store::open(&path)?;
         let tree = |name| careful(|| store.db.open_tree(name)).map_err(|why| LogError::Corrupt(path.clone(), why));

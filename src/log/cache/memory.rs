@@ -6,7 +6,7 @@ use std::ops::Bound;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::medium::{Medium, Pair, Row, Shelves};
+use super::medium::{Attached, Medium, Pair, Row, Shelves};
 use super::tape::Tape;
 use crate::log::error::LogError;
 
@@ -212,7 +212,7 @@ impl Medium for SimulatedCache {
         Ok(())
     }
 
-    fn attach(&self) -> Result<(Box<dyn Shelves>, Box<dyn Tape>), LogError> {
+    fn attach(&self) -> Result<Attached, LogError> {
         let mut state = self.state();
         state.exists = true;
         state.attached += 1;

@@ -245,7 +245,7 @@ fn a_cache_without_its_journal_or_with_one_of_another_log_is_wiped() {
 /// States as they are after each of some rounds, in which conversations close and are opened again.
 fn rounds() -> Vec<Vec<(String, Place, Vec<u8>)>> {
     let of = |round: usize| {
-        let ids = (0..6).filter(move |id| (round + id) % 3 != 0);
+        let ids = (0..6).filter(move |id| !(round + id).is_multiple_of(3));
         let place = move |id: usize| if (round * 5 + id * 7) % 4 < 2 { Place::Closed } else { Place::Open };
         ids.map(move |id| (format!("c{id}"), place(id), format!("{round:0>99}").into_bytes())).collect()
     };
@@ -322,7 +322,7 @@ fn failing_at_any_write_it_goes_no_further_and_has_every_conversation_at_one_mar
         assert!(put == rounds().len() || put_all(&cache, &site.log.reader()) == 0);
         let _ = cache.close();
         drop(cache);
-        if writes % 2 == 0 {
+        if writes & 1 == 0 {
             simulated.cut_power(|| true);
         }
         let through = check_found(&simulated, &site.log.reader());
