@@ -300,6 +300,12 @@ fn personal_values_of_a_base_are_erased_too() {
     assert!(live.state("open-1")["user"].as_str().unwrap().starts_with("redacted:"));
     live.stop();
     again.assert_good();
+    // Of this one only the base is left, and no entry.
+    let (text, exported) = place.export(&["c-1"]);
+    exported.unwrap();
+    assert!(!text.contains(PERSONAL[0]) && !text.lines().last().unwrap().contains("\"key\""));
+    let copy = imported(&text).exported();
+    assert!(copy == text, "nor does the secret of the copy leave it");
     let (_, exported) = place.export(&["c-1", "c-99"]);
     assert!(exported.unwrap_err().to_string().contains("got c-99"));
 }
