@@ -69,6 +69,8 @@ pub fn verify(path: &Path, out: &mut dyn Write, screen: Screen) -> Result<(), Fa
     })?;
     let mut pairs = vec![("log", log_id)];
     pairs.extend(end.map(|head| verify::tell(&head, audit.tally())).unwrap_or_default());
+    // It has entries, which an import packs into frames of its own.
+    pairs.retain(|(name, _)| *name != "frames");
     pairs.push(("entries", entries.to_string()));
     write_pairs(out, &pairs, screen)?;
     Ok(out.flush()?)
