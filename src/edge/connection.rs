@@ -14,6 +14,8 @@
 //! message that it cannot read, which any caller may send, costs it the connection: answers are not to be lost with it.
 //! Refusals have a third, so that answers need not wait behind them.
 
+use std::io::ErrorKind;
+use std::panic::catch_unwind;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -95,8 +97,10 @@ pub struct Thread(Option<Runtime>);
 impl Thread {
     /// A thread of that name.
     pub fn new(name: &str) -> Result<Arc<Thread>, EdgeError> {
-        let runtime = Builder::new_multi_thread().worker_threads(1).thread_name(name).enable_all().build();
-        runtime.map(|runtime| Arc::new(Thread(Some(runtime)))).map_err(EdgeError::Thread)
+        let build = || Builder::new_multi_thread().worker_threads(1).thread_name(name).enable_all().build();
+        // The runtime panics where the system has no thread to give.
+        let built = catch_unwind(build).unwrap_or_else(|_| Err(ErrorKind::OutOfMemory.into()));
+        built.map(|runtime| Arc::new(Thread(Some(runtime)))).map_err(EdgeError::Thread)
     }
 
     /// Where tasks of the thread are spawned.

@@ -37,6 +37,8 @@ pub struct Rejected {
 #[derive(Debug, Default, PartialEq)]
 pub struct Tally {
     pub published: usize,
+    /// Refusals whose rejection had to be heard, and was.
+    pub surely: usize,
     /// Refusals whose rejection nobody heard, while the server was gone.
     pub missed: usize,
     /// Refusals that were heard of by who watches alone.
@@ -116,6 +118,7 @@ fn complete(
     let refused = refused.filter_map(|attempt| attempt.answer.as_ref().map(|(at, said)| (attempt.sent, *at, said)));
     // What must be there is looked for first. It comes after its request, whenever that is.
     let (surely, perhaps): (Vec<_>, Vec<_>) = refused.partition(|(sent, at, _)| is_surely_heard(*sent, *at));
+    tally.surely += surely.len();
     for (sent, answered, said) in surely {
         let found = rest.iter().position(|rejected| rejected.said == *said && rejected.heard >= sent);
         let at = found.ok_or_else(|| format!("refused at {answered}, and that was not published so"))?;
