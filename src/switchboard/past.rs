@@ -10,7 +10,7 @@ use super::envelope::{event_id, write_event};
 use super::head;
 use super::marks::Mark;
 use super::paged::Ascending;
-use super::port::{Answer, Frames, ListAsk, ListJob, Moment, PastAsk, Read, ReadJob, Recorded, Span};
+use super::port::{Answer, Frames, ListAsk, ListJob, Moment, PAGE_CLOSED_MAX, PastAsk, Read, ReadJob, Recorded, Span};
 use super::record::Entry;
 use crate::domain::words::CONFIG_ID;
 use crate::domain::{Config, Conversation, ConversationId, Refusal, Time};
@@ -21,8 +21,8 @@ use crate::log::{self, Cache, Fault, Frame, Head, Reader};
 const PAGE_BYTES_MAX: usize = 512 * 1024;
 /// Most frames looked through for one page: a filter that lets little through gives short pages, not long waits.
 const PAGE_FRAMES_MAX: usize = 20_000;
-/// Most closed conversations looked through for one page.
-const PAGE_CLOSED_MAX: usize = 50_000;
+/// Most closed conversations that match, held at once for one page: as many as the longest page takes, and one more.
+const PAGE_MATCHES_MAX: usize = 1001;
 
 /// What is read: the log, and the cache of states.
 #[derive(Clone)]
@@ -436,13 +436,16 @@ fn page_body(events: &[Vec<u8>], next_seq: Option<u64>, head_seq: u64) -> Vec<u8
 
 fn closed_page(job: &mut ListJob, archive: &Archive) -> Result<(), Refusal> {
     let Some(cache) = &archive.cache else { return Ok(()) };
-    let wanted = job.ask.limit.saturating_sub(job.rows.len()) + 1;
+    // Whoever looks further, because all that was found is open again, looks as far again as before.
+    let wanted = (job.ask.limit.saturating_sub(job.rows.len()) + 1).max(job.looked_at.min(PAGE_MATCHES_MAX));
+    let most = PAGE_CLOSED_MAX.saturating_sub(job.looked_at).max(1);
     let mut last = None;
-    for (at, found) in cache.closed_after(job.ask.after.as_deref(), PAGE_CLOSED_MAX + 1).enumerate() {
-        if at == PAGE_CLOSED_MAX || job.closed.len() >= wanted {
+    for (at, found) in cache.closed_after(job.ask.after.as_deref(), most + 1).enumerate() {
+        if at == most || job.closed.len() >= wanted {
             job.closed_through = last;
             return Ok(());
         }
+        job.looked_at += 1;
         let (id, head) = found.map_err(|error| unreadable(error.to_string()))?;
         let found = closed_if_asked(&job.ask, &id, &head).inspect_err(|_| cache.doubt()).map_err(unreadable)?;
         job.closed.extend(found);

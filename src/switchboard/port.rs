@@ -330,6 +330,10 @@ pub struct Frames {
     pub through: u64,
 }
 
+/// Most closed conversations looked through for one page: a filter that lets little through gives short pages, not long
+/// waits.
+pub const PAGE_CLOSED_MAX: usize = 50_000;
+
 /// A page of conversations being put together.
 #[derive(Debug)]
 pub struct ListJob {
@@ -345,6 +349,8 @@ pub struct ListJob {
     pub closed: Vec<Conversation>,
     /// The id up to which the cache was looked through; none where to its end.
     pub closed_through: Option<Text>,
+    /// How many were looked at there for this page.
+    pub looked_at: usize,
     /// Why the cache could not be asked.
     pub fault: Option<Refusal>,
     /// The eviction count at which the cache was asked.

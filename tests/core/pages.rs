@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use switchboard::domain::conversation::Status;
-use switchboard::switchboard::port::{Ask, ListAsk};
+use switchboard::switchboard::port::{Ask, ListAsk, PAGE_CLOSED_MAX, Read};
 
 use super::say::*;
 use super::site::{Cached, Site};
@@ -187,6 +187,64 @@ fn a_conversation_that_comes_back_to_memory_while_a_page_is_read_is_on_it_once_a
     let page = site.answer(&page).unwrap();
     assert_eq!(ids(&page), ["c1", "c2", "c3"]);
     assert_eq!(page["conversations"][1]["status"], "open");
+}
+
+/// Sixty closed conversations that have left memory, of which the first forty are open again.
+fn reopened() -> Site {
+    let mut site = Site::new(&usual());
+    site.keeps = true;
+    let reopening = channel("reopening");
+    let id = |n| format!("c{n:04}");
+    for n in 0..60 {
+        site.send(start(&id(n)).by(reopening.clone()));
+        site.run();
+        site.send(overrule_end(&id(n)));
+    }
+    site.run();
+    site.later(3 * SECOND).run();
+    for n in 0..40 {
+        site.send(message(&id(n)).by(reopening.clone()));
+    }
+    site.run();
+    assert_eq!(site.core.conversations().count(), 40, "the others left memory");
+    site
+}
+
+#[test]
+fn a_page_of_closed_conversations_is_full_however_many_neighbours_are_open_again() {
+    let mut site = reopened();
+    let closed = |limit, after: Option<&str>| ListAsk {
+        status: vec![Status::Closed],
+        after: after.map(Into::into),
+        ..everything(limit)
+    };
+    for limit in [1, 3, 19, 20] {
+        let page = site.list(closed(limit, None));
+        assert_eq!(ids(&page).len(), limit);
+        assert_eq!(ids(&page)[0], "c0040");
+        assert_eq!(page["next"].is_null(), limit == 20, "{limit}");
+        assert_eq!(all(&mut site, &closed(limit, None)).len(), 20, "{limit}");
+    }
+    assert_eq!(all(&mut site, &everything(7)).len(), 60);
+    let among_them = site.list(closed(4, Some("c0038")));
+    assert_eq!(ids(&among_them), ["c0040", "c0041", "c0042", "c0043"]);
+}
+
+#[test]
+fn a_page_for_which_enough_was_looked_through_is_over_though_it_is_empty() {
+    let mut site = reopened();
+    let ask = ListAsk { status: vec![Status::Closed], ..everything(1) };
+    let page = site.hand(anybody(), Ask::List(Box::new(ask)));
+    site.step();
+    site.take();
+    site.write();
+    site.hear();
+    // As if it had come here through all but five of what a page may look through.
+    let Some(Read::Closed(job)) = site.reads.front_mut().map(|job| &mut job.read) else { panic!("a page is read") };
+    job.looked_at = PAGE_CLOSED_MAX - 5;
+    site.run();
+    let page = site.answer(&page).unwrap();
+    assert_eq!((ids(&page).len(), page["next"].as_str()), (0, Some("c0004")));
 }
 
 #[test]

@@ -86,7 +86,7 @@ pub struct Site {
     flying: VecDeque<Group>,
     heard: VecDeque<Written>,
     gone: VecDeque<u64>,
-    reads: VecDeque<ReadJob>,
+    pub reads: VecDeque<ReadJob>,
     keeping: Option<Save>,
     asked: u64,
 }

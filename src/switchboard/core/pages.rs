@@ -11,7 +11,7 @@ use crate::domain::decide::check_caller;
 use crate::domain::{By, Conversation, ConversationId, Name, Refusal, Text};
 use crate::switchboard::answer::{self, Facts};
 use crate::switchboard::head::Glance;
-use crate::switchboard::port::{Effect, ListAsk, ListJob, Read, ReadJob};
+use crate::switchboard::port::{Effect, ListAsk, ListJob, PAGE_CLOSED_MAX, Read, ReadJob};
 use crate::switchboard::rest::Rest;
 
 /// Pages under way at once: each may hold half a megabyte, and the next is asked for when one is there.
@@ -38,6 +38,7 @@ impl Core {
             rows: Vec::new(),
             closed: Vec::new(),
             closed_through: None,
+            looked_at: 0,
             fault: None,
             evictions: self.evictions,
         };
@@ -82,14 +83,16 @@ impl Core {
         if !self.has_room_for_page() {
             return;
         }
-        let Some(job) = self.pages.pop_front() else { return };
+        let Some(mut job) = self.pages.pop_front() else { return };
         // A conversation that left memory since the cache was read would be in neither.
         if job.ask.may_be_closed() && job.evictions != self.evictions {
+            job.looked_at = 0;
             return self.look_for_closed(job);
         }
         match self.fill(job) {
             // One page after the other: many half done hold more memory than one done.
             Filled::More(job) => self.pages.push_front(job),
+            Filled::Further(job) => self.look_for_closed(job),
             Filled::Whole(job, next) => {
                 let body = answer::page(&job.rows, next.as_deref());
                 self.answer(job.by, job.reply, body);
@@ -113,6 +116,10 @@ impl Core {
             let is_closed_next = match (in_memory.peek(), closed.peek()) {
                 (None, None) => {
                     let next = job.closed_through.take();
+                    if next.is_some() && job.rows.len() < job.ask.limit && job.looked_at < PAGE_CLOSED_MAX {
+                        job.ask.after = next;
+                        return Filled::Further(job);
+                    }
                     return Filled::Whole(job, next);
                 }
                 (Some((open, _)), Some(closed)) => closed.id < **open,
@@ -159,6 +166,8 @@ impl Core {
 
 enum Filled {
     More(ListJob),
+    /// What was found in the cache did not fill it: many there are open again.
+    Further(ListJob),
     Whole(ListJob, Option<Text>),
     Unreadable(ListJob, String),
 }
