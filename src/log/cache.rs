@@ -134,9 +134,14 @@ impl Cache {
         through.extend_from_slice(&hash);
         self.checked(self.0.shelves.set_through(sealed(&through)))?;
         self.0.shelves.flush().map_err(LogError::Write)?;
-        let mark = Mark { frame, hash };
-        journal.commit(&mark).map_err(LogError::Write)?;
-        self.checked(journal.tidy(&mark))
+        journal.commit(Mark { frame, hash }).map_err(LogError::Write)
+    }
+
+    /// Rewrites what is kept of open conversations, if much of it is out of date: for after a [`put`](Self::put) to which
+    /// nobody is in a hurry to add.
+    pub fn tidy(&self) -> Result<(), LogError> {
+        let tidied = self.journal().tidy();
+        self.checked(tidied)
     }
 
     /// Keeps states without noting how far it has come: until that is noted a start believes none of them.

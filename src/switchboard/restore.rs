@@ -215,10 +215,12 @@ impl Tail<'_> {
     }
 }
 
-/// Puts states into the cache, and notes how far it has come.
+/// Puts states into the cache, and notes how far it has come. The last time before a stop nothing more is done: what is
+/// out of date there is little beside what rewriting all of it, and bringing that onto stable storage, would take.
 pub fn keep(cache: &Cache, save: &Save, reader: &Reader) -> Result<(), String> {
     keep_states(cache, save)?;
-    cache.put(std::iter::empty(), save.through, reader).map_err(|error| error.to_string())
+    cache.put(std::iter::empty(), save.through, reader).map_err(|error| error.to_string())?;
+    if save.is_last { Ok(()) } else { cache.tidy().map_err(|error| error.to_string()) }
 }
 
 fn keep_states(cache: &Cache, save: &Save) -> Result<(), String> {

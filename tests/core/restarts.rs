@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 use switchboard::domain::command::IntegrationCommand;
 use switchboard::domain::metadata::Metadata;
 use switchboard::domain::{Command, Time};
-use switchboard::log::{Log, Part};
-use switchboard::switchboard::core::Restored;
+use switchboard::log::{Log, Part, Place};
+use switchboard::switchboard::core::{Restored, Save};
 use switchboard::switchboard::head::shown;
+use switchboard::switchboard::restore::keep;
 use switchboard::switchboard::slot::Slot;
 
 use super::say::*;
@@ -228,6 +229,27 @@ fn what_is_left_to_keep_is_kept_at_the_end() {
     let restored = site.restored_from(Some(site.head().frames));
     assert!(restored.slots.iter().all(|slot| !slot.is_dirty));
     assert_eq!(known(&site, &restored).len(), 7);
+}
+
+#[test]
+fn the_last_round_before_a_stop_rewrites_nothing_and_one_after_the_next_start_does() {
+    let mut site = lived();
+    site.keep_everything();
+    let journal = site.directory.path().join("cache/open");
+    let bytes = || std::fs::metadata(&journal).unwrap().len();
+    // Its last word on this one is all that counts.
+    let over_and_over = || std::iter::repeat_n(("long".into(), Place::Open, vec![0; 1 << 20]), 18);
+    site.ask(start("late"));
+    site.core.stop();
+    site.core.save_all();
+    site.step();
+    assert!(site.begin_keeping());
+    site.keeping.as_mut().unwrap().states.extend(over_and_over());
+    assert!(site.end_keeping());
+    assert!(bytes() > 18 << 20, "{} bytes", bytes());
+    let next = Save { through: site.head().frames, ..Save::default() };
+    keep(&site.cache, &next, &site.log.reader()).unwrap();
+    assert!(bytes() < 2 << 20, "{} bytes", bytes());
 }
 
 #[test]

@@ -81,13 +81,13 @@ pub struct Site {
     pub writes_take_ms: u64,
     /// The parts in which long conversations are kept.
     pub sizes: PartSizes,
-    directory: Arc<Directory>,
+    pub directory: Arc<Directory>,
     place: TempDir,
     flying: VecDeque<Group>,
     heard: VecDeque<Written>,
     gone: VecDeque<u64>,
     pub reads: VecDeque<ReadJob>,
-    keeping: Option<Save>,
+    pub keeping: Option<Save>,
     asked: u64,
 }
 

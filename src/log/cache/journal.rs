@@ -44,6 +44,8 @@ pub(super) struct Journal {
     /// Up to here it is in order.
     sorted: Point,
     end: Point,
+    /// The last mark, where the end is.
+    mark: Option<Mark>,
     /// Whether something stands behind the end that does not count.
     has_rest: bool,
     round: Round,
@@ -77,8 +79,8 @@ impl Journal {
             tracing::warn!(bytes, "the end of what the cache keeps of open conversations is not whole: the log has it");
         }
         let out = Out { buffer: Vec::new(), at: end };
-        let journal = Self { tape, sorted, end, has_rest: end.bytes < length, round: Round::Marked, failed_at: 0, out };
-        Ok((journal, found))
+        let (has_rest, round) = (end.bytes < length, Round::Marked);
+        Ok((Self { tape, sorted, end, mark: found, has_rest, round, failed_at: 0, out }, found))
     }
 
     /// Begins a round, or goes on with one that paused; only [`commit`](Self::commit) makes what it adds count.
@@ -114,20 +116,21 @@ impl Journal {
 
     /// Marks that everything up to that frame is kept: whatever the rest of the cache holds of it is with the system
     /// already.
-    pub fn commit(&mut self, mark: &Mark) -> Result<(), String> {
-        self.out.mark(self.sorted, mark);
+    pub fn commit(&mut self, mark: Mark) -> Result<(), String> {
+        self.out.mark(self.sorted, &mark);
         self.out.write_if(1, |bytes| self.tape.append(bytes))?;
-        self.end = self.out.at;
+        (self.end, self.mark) = (self.out.at, Some(mark));
         self.round = Round::Marked;
         Ok(())
     }
 
-    /// Rewrites it, right after that mark, if much of it is out of order.
-    pub fn tidy(&mut self, mark: &Mark) -> Result<(), String> {
+    /// Rewrites it up to the last mark, if much of it is out of order and no round is under way.
+    pub fn tidy(&mut self) -> Result<(), String> {
+        let Some(mark) = self.mark.filter(|_| self.round == Round::Marked) else { return Ok(()) };
         // A merge holds in memory what came later, and writes the whole: at a quarter of the rest neither is much.
         let later = self.end.bytes.saturating_sub(self.sorted.bytes.max(self.failed_at));
         let is_due = later > (self.end.bytes / 5).max(self.tape.later_bytes_min());
-        if is_due { self.rewrite(mark) } else { Ok(()) }
+        if is_due { self.rewrite(&mark) } else { Ok(()) }
     }
 
     /// All open conversations in the order of their ids, as they were marked last.

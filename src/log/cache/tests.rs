@@ -43,6 +43,7 @@ impl Site {
 
 fn put(cache: &Cache, place: &Site, states: &[(&str, Place, &[u8])], frame: u64) {
     cache.put(states.iter().copied(), frame, &place.log.reader()).unwrap();
+    cache.tidy().unwrap();
 }
 
 fn change_trust(path: &Path, change: impl FnOnce(&mut Trust)) {
@@ -273,7 +274,7 @@ fn check_found(simulated: &SimulatedCache, reader: &Reader) -> Option<u64> {
 fn put_all(cache: &Cache, reader: &Reader) -> usize {
     let put = |(frame, states): (u64, Vec<(String, Place, Vec<u8>)>)| {
         let states = states.iter().map(|(id, place, state)| (id.as_str(), *place, state.as_slice()));
-        cache.put(states, frame, reader).is_ok()
+        cache.put(states, frame, reader).is_ok_and(|()| cache.tidy().is_ok())
     };
     (1..).zip(rounds()).map(put).filter(|is_put| *is_put).count()
 }

@@ -27,6 +27,8 @@ pub struct Save {
     pub parts: Vec<(Text, Part, u64, Vec<u8>)>,
     /// The frame up to which the cache holds everything afterwards.
     pub through: u64,
+    /// Whether it is for a stop, which waits for it.
+    pub is_last: bool,
 }
 
 /// A round is kept.
@@ -112,6 +114,7 @@ impl Core {
             self.saving.is_config_kept_through = self.config.frames.len();
             save.states.push((CONFIG_ID.into(), Place::Open, self.config.to_head()));
         }
+        save.is_last = self.saving.is_last;
         self.saving.is_being_kept = true;
         Some(save)
     }
@@ -155,7 +158,7 @@ impl Core {
         if is_free && self.is_time_to_save(now) {
             let todo = std::mem::take(&mut self.saving.changed);
             let states = Vec::with_capacity(todo.len());
-            let save = Save { states, parts: Vec::new(), through: self.durable_frame };
+            let save = Save { states, through: self.durable_frame, ..Save::default() };
             self.saving.round = Some(Round { todo, save, ..Round::default() });
         }
         let Some(mut round) = self.saving.round.take() else { return };

@@ -65,8 +65,8 @@ fn change(journal: &mut Journal, model: &mut Model, dice: &mut Dice) {
 fn round(journal: &mut Journal, model: &mut Model, dice: &mut Dice, frame: u64) {
     journal.begin().unwrap();
     change(journal, model, dice);
-    journal.commit(&mark(frame)).unwrap();
-    journal.tidy(&mark(frame)).unwrap();
+    journal.commit(mark(frame)).unwrap();
+    journal.tidy().unwrap();
 }
 
 /// A journal that was rewritten, and of the rounds since how long it was, which it was, and what it held.
@@ -164,7 +164,7 @@ fn a_record_that_is_whole_and_not_in_its_place_does_not_count() {
     for frame in 1..=4 {
         journal.begin().unwrap();
         journal.open_is("c1", b"the same each time").unwrap();
-        journal.commit(&mark(frame)).unwrap();
+        journal.commit(mark(frame)).unwrap();
         places.push(journal.end.bytes as usize);
     }
     let bytes = fs::read(folder.path().join("open")).unwrap();
@@ -191,8 +191,8 @@ fn what_is_damaged_after_it_was_opened_is_told_of_and_not_written_again() {
     let failed = (100..140).find_map(|frame| {
         journal.begin().unwrap();
         change(&mut journal, &mut model, &mut dice);
-        journal.commit(&mark(frame)).unwrap();
-        journal.tidy(&mark(frame)).err()
+        journal.commit(mark(frame)).unwrap();
+        journal.tidy().err()
     });
     assert!(failed.is_some_and(|why| why.contains("checksum")));
 }
@@ -230,7 +230,7 @@ fn a_disk_without_room_says_so_and_the_rounds_before_stay() {
     let (mut journal, _) = at(folder.path());
     journal.begin().unwrap();
     journal.open_is("c1", b"one").unwrap();
-    let why = journal.commit(&mark(1)).unwrap_err();
+    let why = journal.commit(mark(1)).unwrap_err();
     assert!(why.contains("No space left"), "{why}");
     assert!(journal.begin().is_err(), "nothing is added behind what may be half there");
 }
