@@ -8,9 +8,12 @@
 //!
 //! Open conversations stand in the [journal], which a start reads whole; closed ones, and parts of all, in the database,
 //! where they are looked up. A round writes to the database and hands that to the system; only then the mark in the
-//! journal says that it is over. So the database is never behind the journal, and what the journal says is true as of its
-//! last mark. One that stands in both is open: the row in the database is from before it was opened again, or the
-//! log behind the mark closes it. A row is therefore never removed, but written over when its conversation closes again.
+//! journal says that it is over. So the database is never behind the journal. Neither is ever behind the mark, and both may
+//! be ahead of it: a round takes conversations as they are, some of which went on since the frame that it names. Whoever
+//! reads the log from there on passes over what a state knows already.
+//!
+//! One that stands in both is open: the row in the database is from before it was opened again, or the log behind the mark
+//! closes it. A row is therefore never removed, but written over when its conversation closes again.
 
 mod journal;
 mod medium;
@@ -117,7 +120,7 @@ impl Cache {
     }
 
     /// Keeps states, then notes that all states up to the end of that frame are kept.
-    /// A state moves: it stands in one place after this.
+    /// One that closes goes from the journal; one that is opened again is added there, and its row in the database stays.
     pub fn put<'a>(
         &self,
         states: impl Iterator<Item = (&'a str, Place, &'a [u8])>,
