@@ -67,16 +67,14 @@ impl Journal {
     pub fn open(tape: Box<dyn Tape>) -> Result<(Self, Option<Mark>), String> {
         let (reader, length) = tape.read(0)?;
         let mut records = Records::new(reader, Point::default(), length);
-        let (mut sorted, mut end, mut found) = (Point::default(), Point::default(), None);
-        // Whatever does not read ends it.
-        while let Ok(true) = records.step() {
-            if let Ok(Record::Mark { sorted: point, mark }) = records.record() {
-                (sorted, end, found) = (point, records.at, Some(mark));
-            }
-        }
-        if found.is_some() && end.bytes < length {
+        let (Last { sorted, end, mark: found }, why) = last_mark(&mut records);
+        if end.bytes < length {
             let bytes = length - end.bytes;
-            tracing::warn!(bytes, "the end of what the cache keeps of open conversations is not whole: the log has it");
+            tracing::warn!(
+                bytes,
+                why,
+                "the end of what the cache keeps of open conversations does not count: the log has it"
+            );
         }
         let out = Out { buffer: Vec::new(), at: end };
         let (has_rest, round) = (end.bytes < length, Round::Marked);
@@ -147,8 +145,20 @@ impl Journal {
         self.tape.sync()
     }
 
+    /// How long it is once it is rewritten.
+    fn live_bytes(&self) -> Result<u64, String> {
+        let (mut rows, mut out) = (self.rows()?, Out::default());
+        while let Some((id, head)) = rows.next()? {
+            out.row(id, head);
+            out.buffer.clear();
+        }
+        out.mark(out.at, &Mark { frame: 0, hash: Hash::default() });
+        Ok(out.at.bytes)
+    }
+
     fn rewrite(&mut self, mark: &Mark) -> Result<(), String> {
-        if !self.tape.has_room(self.end.bytes) {
+        // What is written is no longer than what is read, and how much shorter is counted only where that matters.
+        if !self.tape.has_room(self.end.bytes) && !self.tape.has_room(self.live_bytes()?) {
             self.failed_at = self.end.bytes;
             return Ok(());
         }
@@ -169,6 +179,30 @@ impl Journal {
             }
         }
     }
+}
+
+/// The last mark, where it ends, and what is in order before it.
+#[derive(Default)]
+struct Last {
+    sorted: Point,
+    end: Point,
+    mark: Option<Mark>,
+}
+
+/// Reads up to the last mark, and why no other follows. Whatever does not read ends it.
+fn last_mark(records: &mut Records) -> (Last, String) {
+    let mut last = Last::default();
+    let why = loop {
+        match records.step() {
+            Ok(true) => {}
+            Ok(false) => break "no mark follows".into(),
+            Err(why) => break why,
+        }
+        if let Ok(Record::Mark { sorted, mark }) = records.record() {
+            last = Last { sorted, end: records.at, mark: Some(mark) };
+        }
+    };
+    (last, why)
 }
 
 enum Trouble {

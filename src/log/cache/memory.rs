@@ -33,6 +33,8 @@ struct State {
     journal_synced: usize,
     writes_left: Option<usize>,
     refuses_one: bool,
+    /// So long may another journal be; none: as long as it likes.
+    room: Option<u64>,
     /// Writes until the process is dead: whatever it does afterwards never happens.
     writes_to_live: Option<usize>,
     /// Counts the caches opened: a handle on an older one writes nothing.
@@ -114,6 +116,11 @@ impl SimulatedCache {
     /// After so many writes more, each fails; `None` takes that back.
     pub fn fail_after(&self, writes: Option<usize>) {
         self.state().writes_left = writes;
+    }
+
+    /// There is room for so many bytes of another journal; `None` takes that back.
+    pub fn leave_room(&self, bytes: Option<u64>) {
+        self.state().room = bytes;
     }
 
     /// The next write of a part fails, and none after it.
@@ -334,8 +341,8 @@ impl Tape for Open {
         self.change(|state| state.journal_synced = state.journal.len())
     }
 
-    fn has_room(&self, _: u64) -> bool {
-        true
+    fn has_room(&self, bytes: u64) -> bool {
+        self.medium.state().room.is_none_or(|room| bytes <= room)
     }
 
     fn begin_next(&self) -> Result<(), String> {

@@ -253,3 +253,59 @@ fn a_rewriting_for_which_there_is_no_room_is_left_and_the_present_one_goes_on() 
     }
     assert!(journal.sorted.bytes > 0 && is(&journal, &model));
 }
+
+/// The same conversations again and again: nearly all of it is out of date.
+fn rounds_over(journal: &mut Journal, frames: std::ops::Range<u64>) {
+    for frame in frames {
+        journal.begin().unwrap();
+        (0..10).for_each(|n| journal.open_is(&format!("c{n}"), &[frame as u8; 200]).unwrap());
+        journal.commit(mark(frame)).unwrap();
+        journal.tidy().unwrap();
+    }
+}
+
+#[test]
+fn a_rewriting_needs_room_for_what_is_left_of_it_and_no_more() {
+    let simulated = SimulatedCache::default();
+    let (mut journal, _) = Journal::open(simulated.attach().unwrap().1).unwrap();
+    simulated.leave_room(Some(0));
+    rounds_over(&mut journal, 1..40);
+    let (whole, live) = (journal.end.bytes, journal.live_bytes().unwrap());
+    assert!(journal.sorted.bytes == 0 && whole > 30 * live, "it grows where there is no room");
+    for (room, is_enough) in [(live - 1, false), (live, true)] {
+        simulated.leave_room(Some(room));
+        journal.failed_at = 0;
+        journal.tidy().unwrap();
+        assert_eq!(journal.end.bytes == live, is_enough, "room for {room}, {live} are left");
+    }
+    assert_eq!(rows(&journal).len(), 10);
+}
+
+/// A disk that gives up.
+struct Broken;
+
+impl Read for Broken {
+    fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+        Err(std::io::Error::from_raw_os_error(5))
+    }
+}
+
+#[test]
+fn why_it_ends_is_told_and_a_broken_disk_is_not_taken_for_a_torn_end() {
+    let (folder, ends) = written();
+    let bytes = fs::read(folder.path().join("open")).unwrap();
+    let (first, length) = (ends[0].0 as usize, bytes.len() as u64);
+    let until = |rest: Box<dyn Read + Send>, length| {
+        let reader = std::io::Cursor::new(bytes[..first + 4].to_vec()).chain(rest);
+        let (last, why) = last_mark(&mut Records::new(Box::new(reader), Point::default(), length));
+        (last.mark, why)
+    };
+    let (found, why) = until(Box::new(Broken), length);
+    assert_eq!(found, Some(mark(ends[0].1)));
+    assert!(why.contains("os error 5"), "{why}");
+    let (found, why) = until(Box::new(std::io::empty()), first as u64 + 4);
+    assert_eq!(found, Some(mark(ends[0].1)));
+    assert!(!why.contains("os error"), "{why}");
+    let (_, why) = last_mark(&mut Records::new(Box::new(&b""[..]), Point::default(), 0));
+    assert_eq!(why, "no mark follows");
+}
