@@ -30,6 +30,9 @@ pub use writer::BaseWriter;
 /// The file that says where a log begins.
 pub(super) const NOTE: &str = "base.json";
 
+/// The same while it is written.
+pub(super) const NOTE_UNFINISHED: &str = "base.tmp";
+
 /// A frame of lines is closed when it has so many bytes before compression: who looks for one line reads no more.
 const FRAME_RAW_BYTES: usize = 64 << 10;
 
@@ -234,7 +237,7 @@ impl Note {
 }
 
 /// The name of the file with the lines.
-fn lines_name(volume: u64) -> String {
+pub(super) fn lines_name(volume: u64) -> String {
     format!("base.{volume}.zst")
 }
 

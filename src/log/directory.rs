@@ -144,9 +144,19 @@ impl Directory {
 
     /// Whether the log begins with a base.
     pub(super) fn has_base(&self) -> Result<bool, LogError> {
-        let Some(file) = self.metadata_file() else { return Ok(false) };
+        Ok(self.format()? == FORMAT_WITH_BASE)
+    }
+
+    /// That the log in it begins with a base, though its metadata does not say so.
+    pub(super) fn before_base(&self, note: PathBuf) -> LogError {
+        let expected = FORMAT_WITH_BASE;
+        self.format().map_or_else(|error| error, |found| LogError::BeforeBase { note, found, expected })
+    }
+
+    fn format(&self) -> Result<u64, LogError> {
+        let Some(file) = self.metadata_file() else { return Ok(FORMAT) };
         let bytes = fs::read(&file).map_err(|e| LogError::io("read", &file, e))?;
-        Ok(Metadata::parse(&file, &bytes)?.format == FORMAT_WITH_BASE)
+        Ok(Metadata::parse(&file, &bytes)?.format)
     }
 
     /// Says, durably, that the log begins with a base, which is on stable storage: from now on it must be there, and

@@ -103,6 +103,7 @@ impl DiskLog {
         let (store, next) = (volumes.last()?, volumes.next()?);
         let reader = Reader::open(volumes.clone(), directory.log_id())?;
         volumes.check_links(&reader)?;
+        volumes.tidy()?;
         if let Some(known) = known_end {
             end::check(&directory, &known, &reader)?;
         }

@@ -19,13 +19,22 @@ pub enum LogError {
     MetadataLost(PathBuf),
     /// The metadata cannot be read.
     MetadataBroken(PathBuf, String),
+    /// The metadata is from before volumes were removed: what is in the directory now begins with a base.
+    BeforeBase {
+        /// The file that says where the log begins.
+        note: PathBuf,
+        /// The format that the metadata has.
+        found: u64,
+        /// The format that it had then.
+        expected: u64,
+    },
     /// Another release made this directory.
     Format {
         /// The directory.
         path: PathBuf,
         /// The format it has.
         found: u64,
-        /// The format that this program reads.
+        /// The newest format that this program reads; it reads all before.
         expected: u64,
     },
     /// The database was made with another segment size, which is fixed for its life.
@@ -128,9 +137,15 @@ impl fmt::Display for LogError {
             Self::MetadataBroken(path, why) => {
                 write!(f, "{} cannot be read ({why}): restore it from a copy", path.display())
             }
+            Self::BeforeBase { note, found, expected } => write!(
+                f,
+                "{} is there and switchboard.json has format {found}, expected {expected}: it is a copy from before volumes \
+                 were removed; restore the one that was made after, or set format to {expected} in it and delete its checksum",
+                note.display()
+            ),
             Self::Format { path, found, expected } => write!(
                 f,
-                "{} has format {found}, expected {expected}: use the release of switchboard that wrote it, or export there and import here",
+                "{} has format {found}, expected 1 to {expected}: use the release of switchboard that wrote it, or export there and import here",
                 path.display()
             ),
             Self::SegmentSize { path, found, expected } => write!(

@@ -25,7 +25,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use uuid::Uuid;
 
-use super::base::Base;
+use super::base::{self, Base};
 use super::directory::Directory;
 use super::end::{self, End};
 use super::entry::Hash;
@@ -64,8 +64,8 @@ impl Volumes {
     pub fn open(directory: &Directory, opening: Opening, noted: Option<&End>) -> Result<Self, LogError> {
         let log = directory.log_path();
         let base = if directory.has_base()? { Some(Base::read(&log, directory.log_id())?) } else { None };
-        if opening != Opening::Inspected {
-            removal::go_on(&log, base.as_ref().map(Base::volume))?;
+        if base.is_none() && removal::has_counted(&log) {
+            return Err(directory.before_base(log.join(base::NOTE)));
         }
         let row = row::read(&log, directory.log_id(), base.map(Arc::new), opening, noted)?;
         sync_path(log.parent().unwrap_or(&log))?;
@@ -75,6 +75,13 @@ impl Volumes {
     /// Refuses a last volume that does not follow the one before, and a first one that does not follow the base.
     pub fn check_links(&self, reader: &Reader) -> Result<(), LogError> {
         row::check_links(&self.row(), reader)
+    }
+
+    /// Takes away what is left of removed volumes, and of a removal that came to nothing: once the links are checked, for
+    /// nothing may go for the sake of a base that the rest does not follow.
+    pub fn tidy(&self) -> Result<(), LogError> {
+        let base = self.row().base.as_ref().map(|base| base.volume());
+        removal::go_on(&self.log, base)
     }
 
     /// The volume that is written to.

@@ -100,6 +100,7 @@ pub(super) fn failure(error: LogError) -> Failure {
         | LogError::VolumeLost { .. }
         | LogError::Note(..)
         | LogError::MetadataBroken(..)
+        | LogError::BeforeBase { .. }
         | LogError::MetadataLost(_) => Failure::Found(chain(&error)),
         error => Failure::Fault(Box::new(error)),
     }

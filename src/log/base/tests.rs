@@ -238,16 +238,48 @@ fn a_base_that_the_first_volume_does_not_follow_is_refused_with_the_place() {
     writer.add("c", b"{}").unwrap();
     writer.finish(&end, false).unwrap();
     commit(place.path());
+    let all = names(place.path());
     let refused = refusal(place.path());
     assert!(refused.starts_with("frame 2, seq 5 in log/2/db: the hash of the entry before"), "{refused}");
+    assert_eq!(names(place.path()), all, "nothing is taken away for a base that does not fit");
     let older = log_of(4);
     let end = prepared(older.path(), 1);
     let mut writer = BaseWriter::begin(&Directory::open(older.path()).unwrap(), 2).unwrap();
     writer.add("c", b"{}").unwrap();
     writer.finish(&end, false).unwrap();
     commit(older.path());
+    let all = names(older.path());
     let refused = refusal(older.path());
     assert!(refused.contains("3.json") && refused.contains("expected 2 and 5"), "{refused}");
+    assert_eq!(names(older.path()), all);
+}
+
+/// As when one file is restored from a copy that was made before the removal.
+#[test]
+fn with_older_metadata_a_log_with_a_base_is_refused_and_nothing_is_taken_away() {
+    let place = log_of(GROUPS);
+    let file = place.path().join("switchboard.json");
+    let older = fs::read_to_string(&file).unwrap();
+    prepared(place.path(), 2);
+    commit(place.path());
+    let whole = open(place.path()).unwrap().reader().head();
+    let (newer, all) = (fs::read_to_string(&file).unwrap(), names(place.path()));
+    fs::write(&file, &older).unwrap();
+    for _ in 0..2 {
+        let refused = refusal(place.path());
+        assert!(refused.contains("log/base.json is there and switchboard.json has format 2, expected 3"), "{refused}");
+        assert_eq!(names(place.path()), all);
+    }
+    let inspected = Inspection::open(Arc::new(Directory::open(place.path()).unwrap()));
+    assert!(inspected.err().unwrap().to_string().contains("base.json is there"));
+    // What the message says to do.
+    let checksum = older.lines().find(|line| line.contains("\"checksum\"")).unwrap();
+    let edited = older.replace("\"format\": 2", "\"format\": 3").replace(&format!(",\n{checksum}"), "");
+    assert!(!edited.contains("checksum"));
+    for metadata in [edited, newer] {
+        fs::write(&file, metadata).unwrap();
+        assert_eq!(walked(&open(place.path()).unwrap().reader()).as_ref(), Ok(&whole));
+    }
 }
 
 #[test]
