@@ -182,7 +182,7 @@ pub(super) fn slot(key: &str, lines: &[Vec<u8>], sizes: PartSizes) -> Result<Slo
 /// Hands over the lines about a conversation; `now` is the time of the last entry before the log's new beginning.
 pub(super) fn write_slot<E>(slot: &Slot, now: Time, take: &mut Take<'_, E>) -> Result<(), E> {
     let key = slot.c.id.as_str();
-    let (decided, sessions) = slot.ids.remembered(slot.c.closed.as_ref().map(|closed| closed.at), now);
+    let (decided, sessions) = slot.ids.remembered(slot.c.session, now);
     let decided: Vec<DecidedLine> = decided
         .map(|(one, session)| DecidedLine {
             id: hex(one.key),
@@ -337,16 +337,24 @@ mod tests {
         assert!(lines.iter().all(|line| check("c-1", line).is_ok()) && check("c-2", &lines[0]).is_err());
     }
 
+    /// The present session may go on at its next message, however long it was closed: so do its commands.
     #[test]
-    fn of_a_session_closed_for_a_day_no_command_is_remembered() {
+    fn of_the_present_session_all_is_kept_and_of_those_before_what_is_remembered() {
         let mut slot = slot("c-1", &[CONVERSATION.into()], PartSizes::default()).unwrap();
+        slot.ids.remember((7, 7), 2, 70, [Kind::Passed].into_iter(), PartSizes::default().page_items);
         let closed =
             r#"{"by":{"role":"timer"},"cause":"inactivity","at":"2027-01-16T09:00:00.000Z","last_message_id":null}"#;
-        slot.c.closed = serde_json::from_str(closed).unwrap();
         let at = |text| Time::parse(text).unwrap();
-        for (now, count) in [("2027-01-17T08:59:59.999Z", 1), ("2027-01-17T09:00:00Z", 0)] {
-            let lines = taken(|take| write_slot(&slot, at(now), take));
-            assert_eq!(lines[0].1.matches("digest").count(), count, "{now}");
+        for closed in [None, serde_json::from_str(closed).unwrap()] {
+            slot.c.closed = closed;
+            for (now, count) in
+                [("2027-01-17T08:04:59.999Z", 2), ("2027-01-17T08:05:00Z", 1), ("2028-01-01T00:00:00Z", 1)]
+            {
+                let lines = taken(|take| write_slot(&slot, at(now), take));
+                assert_eq!(lines[0].1.matches("digest").count(), count, "{now}");
+                assert!(lines[0].1.contains(r#""session":2,"seq":70"#), "{now}");
+                assert_eq!(lines[0].1.contains("sessions"), count > 1, "{now}");
+            }
         }
     }
 

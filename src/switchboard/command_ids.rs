@@ -71,6 +71,13 @@ impl Decided {
     }
 }
 
+impl Closed {
+    /// Whether nothing is remembered of the session any more.
+    fn is_over(&self, now: Time) -> bool {
+        now.ms_since(self.at) >= REMEMBERED_MS_AFTER_CLOSE
+    }
+}
+
 impl CommandIds {
     /// What the id decided, if that is still remembered. `closed_at` is the close of the present session.
     pub fn find(&self, key: u64, session: u32, closed_at: Option<Time>, now: Time) -> Option<&Decided> {
@@ -110,8 +117,7 @@ impl CommandIds {
             self.closed.push(Closed { session: before, at: closed_at }, page_items);
         }
         let mut forgotten = None;
-        let is_over = |closed: &Closed| now.ms_since(closed.at) >= REMEMBERED_MS_AFTER_CLOSE;
-        self.closed.drop_while(is_over, |_, closed| forgotten = Some(closed.session));
+        self.closed.drop_while(|closed| closed.is_over(now), |_, closed| forgotten = Some(closed.session));
         let Some(forgotten) = forgotten else { return };
         let index = &mut self.index;
         self.decided.drop_while(
@@ -126,18 +132,17 @@ impl CommandIds {
         );
     }
 
-    /// All that may still be asked for, in order: what was decided, each with its session, and when sessions closed.
-    /// `closed_at` is the close of the present session.
+    /// All that may still be asked for, in order: what was decided, each with its session, and when sessions closed. Of
+    /// the present session that is everything, for it may be reopened however long it was closed.
     pub fn remembered(
         &self,
-        closed_at: Option<Time>,
+        present: u32,
         now: Time,
     ) -> (impl Iterator<Item = (&Decided, u32)>, impl Iterator<Item = (u32, Time)>) {
-        // Sessions before closed earlier still.
-        let is_over = closed_at.is_some_and(|at| now.ms_since(at) >= REMEMBERED_MS_AFTER_CLOSE);
+        let closed = || self.closed.iter().map(|(_, closed)| closed).filter(move |closed| !closed.is_over(now));
+        let first = closed().next().map_or(present, |closed| closed.session);
         let decided = self.decided.iter().map(|(_, decided)| (decided, decided.session));
-        let closed = self.closed.iter().map(|(_, closed)| (closed.session, closed.at));
-        (decided.filter(move |_| !is_over), closed.filter(move |_| !is_over))
+        (decided.filter(move |(_, session)| *session >= first), closed().map(|closed| (closed.session, closed.at)))
     }
 
     /// Takes in when a session closed of which commands are remembered.
