@@ -25,6 +25,10 @@ use crate::log::{Base, Reader};
 /// Command ids on one line.
 const IDS_OF_A_LINE: usize = 256;
 
+/// Events of puts on one line, of some 60 bytes each; one put has some thousands at most, for it changes each name once
+/// or twice. So a line is far shorter than the longest that a log takes.
+const EVENTS_OF_A_LINE: usize = 4096;
+
 /// What stands in the place of an erased text: as in the log, and nothing can be tried against it.
 const ERASED: &str = "redacted:0000000000000000000000000000000000000000000000000000000000000000";
 
@@ -210,7 +214,7 @@ pub(super) fn write_config<E>(kept: &Kept, take: &mut Take<'_, E>) -> Result<(),
     take(CONFIG_ID, &written(&line))?;
     let mut ids: Vec<(&u64, &PutDecided)> = kept.ids.iter().collect();
     ids.sort_by_key(|(key, put)| (put.events.first().map(|(seq, _)| *seq), **key));
-    for some in ids.chunks(IDS_OF_A_LINE) {
+    for some in by_lines(&ids) {
         let put = |(key, put): &(&u64, &PutDecided)| PutLine {
             id: hex(**key),
             digest: hex(put.digest),
@@ -220,6 +224,21 @@ pub(super) fn write_config<E>(kept: &Kept, take: &mut Take<'_, E>) -> Result<(),
         take(CONFIG_ID, &written(&ConfigLine { config: None, file: None, puts }))?;
     }
     Ok(())
+}
+
+/// The puts that stand on a line each.
+fn by_lines<'a>(mut puts: &'a [(&'a u64, &'a PutDecided)]) -> impl Iterator<Item = &'a [(&'a u64, &'a PutDecided)]> {
+    std::iter::from_fn(move || {
+        let mut events = 0;
+        let fits = |(_, put): &&(&u64, &PutDecided)| {
+            events += put.events.len();
+            events <= EVENTS_OF_A_LINE
+        };
+        let count = puts.iter().take(IDS_OF_A_LINE).take_while(fits).count().max(1).min(puts.len());
+        let (line, rest) = puts.split_at(count);
+        puts = rest;
+        (count > 0).then_some(line)
+    })
 }
 
 /// Folds a line of the log into the configuration, and what is kept beside it.
@@ -355,6 +374,25 @@ mod tests {
                 assert!(lines[0].1.contains(r#""session":2,"seq":70"#), "{now}");
                 assert_eq!(lines[0].1.contains("sessions"), count > 1, "{now}");
             }
+        }
+    }
+
+    /// As many as a document may change, under ids that are remembered for good.
+    #[test]
+    fn puts_of_many_events_stand_on_lines_that_a_log_takes() {
+        let mut kept = Kept::default();
+        for n in 0..500 {
+            let name = known_name("switchboard.integration.registered").unwrap();
+            kept.remember(n, n, (0..[2000, 1, 700][n as usize % 3]).map(|seq| ((1 << 60) + seq, name)).collect());
+        }
+        let lines = taken(|take| write_config(&kept, take));
+        let longest = lines.iter().map(|(_, line)| line.len()).max().unwrap();
+        assert!(longest < crate::log::LINE_BYTES_MAX / 4, "{longest} bytes in a line");
+        let lines: Vec<Vec<u8>> = lines.into_iter().map(|(_, line)| line.into()).collect();
+        let again = config_of(&lines).unwrap();
+        assert_eq!(again.ids.len(), 500);
+        for (key, put) in &kept.ids {
+            assert_eq!((again.ids[key].digest, &again.ids[key].events), (put.digest, &put.events));
         }
     }
 

@@ -61,7 +61,10 @@ impl BaseWriter {
     /// Adds a line: one JSON object. Keys ascend; several lines may have one key.
     pub fn add(&mut self, key: &str, line: &[u8]) -> Result<(), LogError> {
         let is_key = !key.is_empty() && !key.contains([' ', '\n', '\r']) && *key >= *self.last_key;
-        let is_line = line.starts_with(b"{") && !line.contains(&b'\n') && line.len() <= LINE_BYTES_MAX;
+        let is_line = line.starts_with(b"{") && !line.contains(&b'\n');
+        if line.len() > LINE_BYTES_MAX {
+            return Err(LogError::Draft(format!("{} bytes under {key}, expected {LINE_BYTES_MAX} at most", line.len())));
+        }
         if !is_key || !is_line {
             return Err(LogError::Draft(format!("expected the next key and one line of JSON, got {key:?}")));
         }
