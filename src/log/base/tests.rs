@@ -191,6 +191,33 @@ fn a_base_that_follows_another_counts_with_its_note() {
     }
 }
 
+/// Whoever copies a log piece by piece learns that old volumes were removed meanwhile.
+#[test]
+fn pieces_of_an_export_do_not_go_on_over_a_removal() {
+    use crate::log::export::pieces::{NoPiece, Place, piece};
+    let place = log_of(GROUPS);
+    let reader = open(place.path()).unwrap().reader();
+    let key = [7; 32];
+    let middle = piece(&reader, &key, Place::begin(&reader), 1000).unwrap().next.unwrap();
+    drop(reader);
+    let mut before = middle;
+    for volume in [2, 3] {
+        prepared(place.path(), volume);
+        commit(place.path());
+        let reader = open(place.path()).unwrap().reader();
+        for old in [middle, before] {
+            assert_eq!(piece(&reader, &key, old, 1000), Err(NoPiece::Astray), "{old} without {volume}");
+        }
+        let (mut next, mut pieces) = (Some(Place::begin(&reader)), 0);
+        while let Some(start) = next {
+            assert_eq!(Place::parse(&start.to_string()), Some(start), "{start}");
+            before = start;
+            (next, pieces) = (piece(&reader, &key, start, 1000).unwrap().next, pieces + 1);
+        }
+        assert!(pieces > 5);
+    }
+}
+
 /// What stands in `log` itself is the first volume of a log from before there were several.
 #[test]
 fn a_first_volume_beside_the_others_is_removed_too() {

@@ -26,6 +26,8 @@ pub struct Place {
     redacted: u64,
     /// The last frame of the export.
     through: u64,
+    /// The first frame of the log. Once old volumes are removed the units are others, and the entries from there on.
+    first: u64,
 }
 
 /// A run of an export's text.
@@ -57,7 +59,8 @@ impl From<Fault> for NoPiece {
 impl Place {
     /// The beginning of an export of everything that is durable now.
     pub fn begin(reader: &Reader) -> Place {
-        Place { unit: 0, skip: 0, entries: 0, redacted: 0, through: reader.head().frames }
+        let (through, first) = (reader.head().frames, reader.first_number());
+        Place { unit: 0, skip: 0, entries: 0, redacted: 0, through, first }
     }
 
     /// Whether it is the beginning of an export.
@@ -67,10 +70,10 @@ impl Place {
 
     /// Reads a place as it was written.
     pub fn parse(text: &str) -> Option<Place> {
-        let mut numbers = text.split('.').map(|number| number.parse().ok());
-        let mut number = || numbers.next().flatten();
-        let (unit, skip, entries, redacted, through) = (number()?, number()?, number()?, number()?, number()?);
-        let place = Place { unit, skip, entries, redacted, through };
+        let numbers: Option<Vec<u64>> = text.splitn(7, '.').map(|number| number.parse().ok()).collect();
+        let (numbers, first) = numbers?.split_first_chunk().map(|(numbers, rest)| (*numbers, rest.first().copied()))?;
+        let [unit, skip, entries, redacted, through] = numbers;
+        let place = Place { unit, skip, entries, redacted, through, first: first.unwrap_or(1) };
         // Only as it was written: no plus sign, no zeros in front, nothing behind.
         (place.to_string() == text).then_some(place)
     }
@@ -79,18 +82,22 @@ impl Place {
         // Whoever asks may have made the numbers up.
         let sum = |one: u64, other: u64| one.checked_add(other).ok_or(NoPiece::Astray);
         let (entries, redacted) = (sum(self.entries, part.entries)?, sum(self.redacted, part.redacted)?);
-        Ok(Place { unit: sum(self.unit, 1)?, skip: 0, entries, redacted, through: self.through })
+        Ok(Place { unit: sum(self.unit, 1)?, skip: 0, entries, redacted, ..self })
     }
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}.{}.{}", self.unit, self.skip, self.entries, self.redacted, self.through)
+        write!(f, "{}.{}.{}.{}.{}", self.unit, self.skip, self.entries, self.redacted, self.through)?;
+        if self.first > 1 { write!(f, ".{}", self.first) } else { Ok(()) }
     }
 }
 
 /// The piece that starts there, of that many bytes at most. `key` is the secret of the directory.
 pub fn piece(reader: &Reader, key: &[u8; 32], start: Place, bytes_max: usize) -> Result<Piece, NoPiece> {
+    if start.first != reader.first_number() {
+        return Err(NoPiece::Astray);
+    }
     let end = head_at(reader, start.through)?;
     let through_seq = end.next_seq - 1;
     let (mut place, mut text) = (start, String::new());
@@ -271,10 +278,22 @@ mod tests {
     #[test]
     fn a_place_of_another_log_is_none_of_this_one() {
         let reader = log(2).reader();
-        for text in ["", "1", "1.0.0.0", "1.0.0.0.2.5", "+1.0.0.0.2", "01.0.0.0.2", "a.0.0.0.2", "-1.0.0.0.2"] {
+        for text in [
+            "",
+            "1",
+            "1.0.0.0",
+            "1.0.0.0.2.1",
+            "1.0.0.0.2.0",
+            "1.0.0.0.2.5.5",
+            "1.0.0.0.2.",
+            "+1.0.0.0.2",
+            "01.0.0.0.2",
+            "a.0.0.0.2",
+            "-1.0.0.0.2",
+        ] {
             assert_eq!(Place::parse(text), None, "{text}");
         }
-        for text in ["1.0.0.0.9", "4.0.0.0.2", "1.999999.0.0.2", "1.18446744073709551615.0.0.2"] {
+        for text in ["1.0.0.0.9", "4.0.0.0.2", "1.999999.0.0.2", "1.18446744073709551615.0.0.2", "1.0.0.0.2.5"] {
             let place = Place::parse(text).unwrap();
             assert_eq!(piece(&reader, &KEY, place, 100), Err(NoPiece::Astray), "{text}");
         }
