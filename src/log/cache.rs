@@ -67,10 +67,24 @@ struct Inner {
     medium: Arc<dyn Medium>,
     shelves: Box<dyn Shelves>,
     journal: Mutex<Journal>,
-    log_id: Uuid,
+    of: Of,
     closing: AtomicBool,
     /// Something in it was found to be wrong: no close may say that it can be trusted.
     doubted: AtomicBool,
+}
+
+/// Which log a cache is of.
+#[derive(Clone, Copy)]
+struct Of {
+    id: Uuid,
+    /// Where it begins: what is kept from before old volumes were removed rests on frames that are gone.
+    first_frame: u64,
+}
+
+impl Of {
+    fn log(log: &Reader) -> Of {
+        Of { id: log.log_id(), first_frame: log.first_number() }
+    }
 }
 
 impl Cache {
@@ -92,7 +106,7 @@ impl Cache {
                 if medium.exists() {
                     tracing::warn!(why, "the cache is not trusted and is built again from the log");
                 }
-                Ok((Self::fresh(medium, log.log_id())?, None))
+                Ok((Self::fresh(medium, Of::log(log))?, None))
             }
         }
     }
@@ -224,7 +238,7 @@ impl Cache {
         if self.0.doubted.load(Ordering::Acquire) {
             return Ok(());
         }
-        Trust::now(&*self.0.medium, self.0.log_id, true).note(&*self.0.medium)
+        Trust::now(&*self.0.medium, self.0.of, true).note(&*self.0.medium)
     }
 
     /// Sees to it that the next start wipes the cache: for who finds that it is not as the log says.
@@ -241,7 +255,7 @@ impl Cache {
 
     /// Wipes the cache and begins an empty one: for who finds it wanting. Other handles go on with the old one.
     pub fn start_over(self) -> Result<Self, LogError> {
-        Self::fresh(self.0.medium.clone(), self.0.log_id)
+        Self::fresh(self.0.medium.clone(), self.0.of)
     }
 
     /// Opens the cache of a data directory as it is, with the number of the frame that it has come to; why not, where
@@ -251,9 +265,9 @@ impl Cache {
     }
 
     fn open_where_trusted(medium: &Arc<dyn Medium>, log: &Reader) -> Result<(Self, u64), String> {
-        Trust::read(&**medium)?.check(&**medium, log.log_id())?;
-        Trust::now(&**medium, log.log_id(), false).note(&**medium).map_err(|e| e.to_string())?;
-        let (cache, journal) = Self::attach(medium.clone(), log.log_id()).map_err(|e| e.to_string())?;
+        Trust::read(&**medium)?.check(&**medium, Of::log(log))?;
+        Trust::now(&**medium, Of::log(log), false).note(&**medium).map_err(|e| e.to_string())?;
+        let (cache, journal) = Self::attach(medium.clone(), Of::log(log)).map_err(|e| e.to_string())?;
         let through = cache.checked(cache.0.shelves.through()).map_err(|e| e.to_string())?;
         let through = cache.unseal(&through.ok_or("it has come nowhere")?).map_err(|e| e.to_string())?;
         let mut fields = Fields(&through);
@@ -267,18 +281,18 @@ impl Cache {
         Ok((cache, mark.frame))
     }
 
-    fn fresh(medium: Arc<dyn Medium>, log_id: Uuid) -> Result<Self, LogError> {
+    fn fresh(medium: Arc<dyn Medium>, of: Of) -> Result<Self, LogError> {
         medium.wipe()?;
-        Trust::now(&*medium, log_id, false).note(&*medium)?;
-        Self::attach(medium, log_id).map(|(cache, _)| cache)
+        Trust::now(&*medium, of, false).note(&*medium)?;
+        Self::attach(medium, of).map(|(cache, _)| cache)
     }
 
-    fn attach(medium: Arc<dyn Medium>, log_id: Uuid) -> Result<(Self, Option<Mark>), LogError> {
+    fn attach(medium: Arc<dyn Medium>, of: Of) -> Result<(Self, Option<Mark>), LogError> {
         let (closing, doubted) = (AtomicBool::new(false), AtomicBool::new(false));
         let (shelves, tape) = medium.attach()?;
         let (journal, mark) = Journal::open(tape).map_err(|why| medium.corrupt(&why))?;
         let journal = Mutex::new(journal);
-        Ok((Self(Arc::new(Inner { shelves, journal, medium, log_id, closing, doubted })), mark))
+        Ok((Self(Arc::new(Inner { shelves, journal, medium, of, closing, doubted })), mark))
     }
 
     fn journal(&self) -> MutexGuard<'_, Journal> {
@@ -323,6 +337,9 @@ fn check_in_log(log: &Reader, mark: &Mark) -> Result<(), String> {
 struct Trust {
     format: u64,
     log_id: String,
+    /// The first frame of the log then.
+    #[serde(default = "first_of_all")]
+    first_frame: u64,
     /// The system's run in which the cache was last open.
     boot_id: Option<String>,
     /// Whether it was brought onto stable storage and not opened since.
@@ -330,8 +347,9 @@ struct Trust {
 }
 
 impl Trust {
-    fn now(medium: &dyn Medium, log_id: Uuid, clean: bool) -> Self {
-        Self { format: FORMAT, log_id: log_id.to_string(), boot_id: medium.boot_id(), clean }
+    fn now(medium: &dyn Medium, of: Of, clean: bool) -> Self {
+        let (log_id, first_frame) = (of.id.to_string(), of.first_frame);
+        Self { format: FORMAT, log_id, first_frame, boot_id: medium.boot_id(), clean }
     }
 
     fn read(medium: &dyn Medium) -> Result<Self, String> {
@@ -344,12 +362,15 @@ impl Trust {
         medium.set_trust(&text)
     }
 
-    fn check(&self, medium: &dyn Medium, log_id: Uuid) -> Result<(), String> {
+    fn check(&self, medium: &dyn Medium, of: Of) -> Result<(), String> {
         if self.format != FORMAT {
             return Err(format!("format {}, expected {FORMAT}", self.format));
         }
-        if self.log_id != log_id.to_string() {
+        if self.log_id != of.id.to_string() {
             return Err("it is of another log".into());
+        }
+        if self.first_frame != of.first_frame {
+            return Err("it is from before old volumes of the log were removed".into());
         }
         let same_boot = self.boot_id.is_some() && self.boot_id == medium.boot_id();
         if !self.clean && !same_boot {
@@ -357,6 +378,10 @@ impl Trust {
         }
         Ok(())
     }
+}
+
+fn first_of_all() -> u64 {
+    1
 }
 
 /// No id holds the byte that ends it here.

@@ -125,8 +125,12 @@ fn without_a_clean_stop_only_the_same_boot_is_trusted() {
 
 #[test]
 fn a_cache_of_another_log_format_or_time_is_wiped() {
-    let changes: [fn(&mut Trust); 3] =
-        [|trust| trust.format += 1, |trust| trust.log_id = "other".into(), |trust| trust.boot_id = None];
+    let changes: [fn(&mut Trust); 4] = [
+        |trust| trust.format += 1,
+        |trust| trust.log_id = "other".into(),
+        |trust| trust.first_frame = 7,
+        |trust| trust.boot_id = None,
+    ];
     for change in changes {
         let dir = tempfile::tempdir().unwrap();
         let (place, cache) = Site::filled(dir.path());
