@@ -78,14 +78,15 @@ pub fn verify(path: &Path, out: &mut dyn Write, screen: Screen) -> Result<(), Fa
 
 /// The lines of a base under one key.
 #[derive(Default)]
-struct Under {
+pub(super) struct Under {
     key: String,
     lines: Vec<Vec<u8>>,
     has_config: bool,
 }
 
 impl Under {
-    fn take(&mut self, audit: &mut Audit, key: String, line: Vec<u8>) -> Result<(), String> {
+    /// Takes the next line; what came under the key before is held to the rules.
+    pub fn take(&mut self, audit: &mut Audit, key: String, line: Vec<u8>) -> Result<(), String> {
         if key != self.key {
             if key < self.key {
                 return Err(format!("{key} stands behind {}", self.key));
@@ -103,7 +104,8 @@ impl Under {
         if lines.is_empty() { Ok(()) } else { audit.take_base(&self.key, &lines) }
     }
 
-    fn finish(&mut self, audit: &mut Audit) -> Result<(), String> {
+    /// Takes in that the base ends here.
+    pub fn finish(&mut self, audit: &mut Audit) -> Result<(), String> {
         self.flush(audit)?;
         if self.has_config { Ok(()) } else { Err("expected the configuration where the log begins".into()) }
     }

@@ -7,12 +7,14 @@ use std::io::{self, BufRead, BufWriter, IsTerminal, Read, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::export_file::Under;
 use super::failure::Failure;
 use super::progress::Progress;
 use super::screen::Screen;
 use super::table::write_pairs;
 use crate::log::export::{BadExport, EXPORT_LINE_BYTES_MAX, Exported, Importer};
 use crate::log::{BaseWriter, Directory, DiskLog, Draft, Entry, Head, Log, LogError};
+use crate::switchboard::audit::Audit;
 use crate::switchboard::{base, record};
 
 /// Entries that are brought onto stable storage together.
@@ -138,13 +140,18 @@ fn fill(options: &ImportOptions, directory: &Arc<Directory>, lines: &mut Lines<'
 /// Takes in what everything was where the log begins; the seq of its first event.
 fn take_base(directory: &Directory, lines: &mut Lines<'_>) -> Result<u64, Failure> {
     let mut writer = BaseWriter::begin(directory, 0).map_err(fault)?;
+    let mut under = Under::default();
     loop {
         match lines.next()? {
             Some(Exported::State(key, state)) => {
                 base::check(&key, &state).map_err(|text| lines.refused(text))?;
+                // What is held to the rules is forgotten at once: they are about one conversation each.
+                let taken = under.take(&mut Audit::default(), key.clone(), state.clone());
+                taken.map_err(|text| lines.refused(text))?;
                 writer.add(&key, &state).map_err(|error| lines.refused(error.to_string()))?;
             }
             Some(Exported::Base(end, is_erased)) => {
+                under.finish(&mut Audit::default()).map_err(|text| lines.refused(text))?;
                 writer.finish(&end, is_erased).map_err(fault)?;
                 directory.begin_with_base().map_err(fault)?;
                 return Ok(end.next_seq);
