@@ -44,7 +44,14 @@ impl Ends {
     pub fn not_before(self, first: u64) -> Ends {
         let removed = first.saturating_sub(1);
         match self.inbox < removed {
-            true => Ends { inbox: removed, part: self.part.filter(|(seq, _)| *seq > removed), ..self },
+            true => {
+                tracing::warn!(
+                    from_seq = self.inbox + 1,
+                    through_seq = removed,
+                    "the inboxes end before the first event of the log: copies that they lack of removed events are not made again"
+                );
+                Ends { inbox: removed, part: self.part.filter(|(seq, _)| *seq > removed), ..self }
+            }
             false => self,
         }
     }
