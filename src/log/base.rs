@@ -25,7 +25,7 @@ use super::codec::{hex, unhex};
 use super::entry::{Hash, LINE_BYTES_MAX};
 use super::error::{Fault, LogError, Problem};
 use super::reader::Head;
-pub use writer::BaseWriter;
+pub use writer::{BaseWriter, WrittenBase};
 
 /// The file that says where a log begins.
 pub(super) const NOTE: &str = "base.json";
@@ -108,7 +108,13 @@ impl Base {
         if note.log_id != log_id.to_string() {
             return Err(broken(format!("it is of log {}", note.log_id)));
         }
-        let (end, digest) = note.end().ok_or_else(|| broken("expected a seq, a hash and a digest".into()))?;
+        Self::of(log, note)
+    }
+
+    /// What a note speaks of.
+    fn of(log: &Path, note: Note) -> Result<Self, LogError> {
+        let broken = |why: &str| LogError::Corrupt(log.join(NOTE), why.into());
+        let (end, digest) = note.end().ok_or_else(|| broken("expected a seq, a hash and a digest"))?;
         let path = log.join(lines_name(note.volume));
         let (file, frames) = read_index(&path, &note).map_err(|why| LogError::Corrupt(path.clone(), why))?;
         Ok(Self { note, end, digest, path, file, frames })

@@ -40,7 +40,7 @@ mod volumes;
 use std::ops::Range;
 use std::sync::Arc;
 
-pub use base::{Base, BaseLine, BaseWriter};
+pub use base::{Base, BaseLine, BaseWriter, WrittenBase};
 pub use cache::{Cache, Part, Place, SimulatedCache};
 pub use directory::Directory;
 pub use disk::DiskLog;

@@ -114,7 +114,12 @@ pub fn conversations(reader: &Reader) -> impl Iterator<Item = Result<Conversatio
 
 /// All lines of the base, those under one key together. Ends after the first fault.
 pub fn lines(reader: &Reader) -> impl Iterator<Item = Result<Lines, String>> + use<> {
-    let mut lines = reader.base().map(Base::lines).into_iter().flatten().peekable();
+    by_key(reader.base())
+}
+
+/// The same of a base that no log begins with yet.
+pub(super) fn by_key(base: Option<&Arc<Base>>) -> impl Iterator<Item = Result<Lines, String>> + use<> {
+    let mut lines = base.map(Base::lines).into_iter().flatten().peekable();
     std::iter::from_fn(move || {
         let (key, line) = match lines.next()? {
             Ok(line) => line,
@@ -158,6 +163,24 @@ pub(super) fn config_of(lines: &[Vec<u8>]) -> Result<Kept, String> {
         }
     }
     Ok(kept)
+}
+
+/// Refuses lines that say something else of the configuration.
+pub(super) fn check_config(kept: &Kept, lines: &[Vec<u8>]) -> Result<(), String> {
+    let read = config_of(lines)?;
+    let is_same = read.config == kept.config && read.file == kept.file && read.ids == kept.ids;
+    if is_same { Ok(()) } else { Err("the configuration reads back otherwise than it was written".into()) }
+}
+
+/// Refuses lines that say something else of a conversation, or of what is remembered of it at that time.
+pub(super) fn check_slot(slot: &Slot, lines: &[Vec<u8>], now: Time, sizes: PartSizes) -> Result<(), String> {
+    let read = self::slot(slot.c.id.as_str(), lines, sizes)?;
+    let ((decided, sessions), (expected, closed)) =
+        (read.ids.remembered(read.c.session, now), slot.ids.remembered(slot.c.session, now));
+    match read.c == slot.c && decided.eq(expected) && sessions.eq(closed) {
+        true => Ok(()),
+        false => Err(format!("conversation {} reads back otherwise than it was written", slot.c.id)),
+    }
 }
 
 /// What lines say of a conversation.

@@ -131,6 +131,35 @@ fn lines_that_are_none_are_refused() {
     for (key, line) in [("a", "{}"), ("c d", "{}"), ("", "{}"), ("c", "{\n}"), ("c", "text")] {
         assert!(writer.add(key, line.as_bytes()).is_err(), "{key:?} {line:?}");
     }
+    let long = |bytes: usize| format!("{{{}}}", " ".repeat(bytes - 2));
+    let refused = writer.add("c", long(LINE_BYTES_MAX + 1).as_bytes()).unwrap_err().to_string();
+    assert!(refused.contains("4194305 bytes under c, expected 4194304 at most"), "{refused}");
+    writer.add("c", long(LINE_BYTES_MAX).as_bytes()).unwrap();
+}
+
+/// What a disk keeps otherwise than it was written is found while the volumes are still there.
+#[test]
+fn a_base_that_does_not_read_back_is_not_noted_and_leaves_nothing() {
+    let place = log_of(2);
+    let (all, end) = (names(place.path()), open(place.path()).unwrap().reader().head());
+    let file = place.path().join("log/base.1.zst");
+    let written = |damage: &dyn Fn(&Path)| {
+        let mut writer = BaseWriter::begin(&Directory::open(place.path()).unwrap(), 1).unwrap();
+        lines(2000).iter().for_each(|(key, line)| writer.add(key, line).unwrap());
+        damage(&file);
+        writer.finish(&end, false)
+    };
+    let refused = written(&|file| {
+        let mut bytes = fs::read(file).unwrap();
+        bytes[100] ^= 1;
+        fs::write(file, bytes).unwrap();
+    });
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("log/base.1.zst: the checksum does not match"), "{refused}");
+    assert!(written(&|file| fs::remove_file(file).unwrap()).unwrap_err().to_string().contains("base.1.zst"));
+    assert_eq!(names(place.path()), all);
+    written(&|_| {}).unwrap();
+    assert_eq!(names(place.path()).len(), all.len() + 2);
 }
 
 /// What a crash leaves between two steps of a removal, and what a start makes of it.
@@ -140,7 +169,10 @@ fn a_removal_that_was_interrupted_is_undone_before_its_moment_and_done_after_it(
     let whole = open(place.path()).unwrap().reader().head();
     let all = names(place.path());
     let before = copied(place.path());
-    BaseWriter::begin(&Directory::open(before.path()).unwrap(), 2).unwrap().add("c", b"{}").unwrap();
+    let mut writer = BaseWriter::begin(&Directory::open(before.path()).unwrap(), 2).unwrap();
+    writer.add("c", b"{}").unwrap();
+    std::mem::forget(writer);
+    fs::write(before.path().join("log/base.tmp"), "half").unwrap();
     let lines_only = copied(before.path());
     prepared(place.path(), 2);
     let noted = copied(place.path());

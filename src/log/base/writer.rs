@@ -1,13 +1,14 @@
 //! Writes a base: the lines first, then what says where the log begins. Nothing counts before the directory says so.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::{FRAME_RAW_BYTES, Frame, NOTE, Note, PASSED_OVER, add_to_digest, lines_name};
+use super::{Base, FRAME_RAW_BYTES, Frame, NOTE, NOTE_UNFINISHED, Note, PASSED_OVER, add_to_digest, lines_name};
 use crate::log::codec::hex;
 use crate::log::directory::{Directory, write_durably};
 use crate::log::entry::{Hash, LINE_BYTES_MAX};
@@ -24,6 +25,7 @@ pub struct BaseWriter {
     log_id: String,
     volume: u64,
     path: PathBuf,
+    unnoted: Unnoted,
     file: File,
     at: u64,
     raw: Vec<u8>,
@@ -33,6 +35,17 @@ pub struct BaseWriter {
     digest: Sha256,
     lines: u64,
 }
+
+/// A base whose lines are on stable storage and read as they were written. It counts for nothing yet.
+pub struct WrittenBase {
+    log: PathBuf,
+    note: Note,
+    base: Arc<Base>,
+    unnoted: Unnoted,
+}
+
+/// Takes the lines away that no note came to speak of: where a disk is full they would keep it so.
+struct Unnoted(Option<PathBuf>);
 
 impl BaseWriter {
     /// Begins the base of a log without its volumes up to that one.
@@ -46,6 +59,7 @@ impl BaseWriter {
             log,
             log_id: directory.log_id().to_string(),
             volume,
+            unnoted: Unnoted(Some(path.clone())),
             path,
             file,
             at: 0,
@@ -63,7 +77,10 @@ impl BaseWriter {
         let is_key = !key.is_empty() && !key.contains([' ', '\n', '\r']) && *key >= *self.last_key;
         let is_line = line.starts_with(b"{") && !line.contains(&b'\n');
         if line.len() > LINE_BYTES_MAX {
-            return Err(LogError::Draft(format!("{} bytes under {key}, expected {LINE_BYTES_MAX} at most", line.len())));
+            return Err(LogError::Draft(format!(
+                "{} bytes under {key}, expected {LINE_BYTES_MAX} at most",
+                line.len()
+            )));
         }
         if !is_key || !is_line {
             return Err(LogError::Draft(format!("expected the next key and one line of JSON, got {key:?}")));
@@ -85,13 +102,18 @@ impl BaseWriter {
         self.digest.clone().finalize().into()
     }
 
-    /// Brings all of it onto stable storage, as the base of a log that goes on after `end`. It counts once the
-    /// directory says that there is one.
-    pub fn finish(mut self, end: &Head, is_erased: bool) -> Result<(), LogError> {
+    /// Writes all of it, as the base of a log that goes on after `end`. It counts once the directory says that there is
+    /// one.
+    pub fn finish(self, end: &Head, is_erased: bool) -> Result<(), LogError> {
+        self.written(end, is_erased)?.note()
+    }
+
+    /// Brings the lines onto stable storage, and reads them back.
+    pub fn written(mut self, end: &Head, is_erased: bool) -> Result<WrittenBase, LogError> {
         if !self.raw.is_empty() {
             self.close_frame()?;
         }
-        let (index_at, index) = (self.at, self.index());
+        let (index_at, index, digest) = (self.at, self.index(), self.digest());
         self.write(&index)?;
         self.file.sync_all().map_err(|e| LogError::io("sync", &self.path, e))?;
         sync_path(&self.log)?;
@@ -108,11 +130,13 @@ impl BaseWriter {
             bytes: self.at,
             index_at,
             index_crc: crc32fast::hash(&index),
-            digest: hex(&<Hash>::from(self.digest.finalize())),
+            digest: hex(&digest),
             checksum: String::new(),
         };
         note.checksum = note.expected_checksum();
-        write_durably(&self.log.join(NOTE), &note)
+        let base = Base::of(&self.log, note.clone()).map(Arc::new)?;
+        base.check()?;
+        Ok(WrittenBase { log: self.log, note, base, unnoted: self.unnoted })
     }
 
     fn close_frame(&mut self) -> Result<(), LogError> {
@@ -143,5 +167,40 @@ impl BaseWriter {
         self.file.write_all(bytes).map_err(|e| LogError::io("write", &self.path, e))?;
         self.at += bytes.len() as u64;
         Ok(())
+    }
+}
+
+impl WrittenBase {
+    /// What is read from it.
+    pub fn base(&self) -> &Arc<Base> {
+        &self.base
+    }
+
+    /// Writes the note, in the place of the one before.
+    pub fn note(mut self) -> Result<(), LogError> {
+        let noted = write_durably(&self.log.join(NOTE), &self.note);
+        if noted.is_err() {
+            let _ = fs::remove_file(self.log.join(NOTE_UNFINISHED));
+        }
+        // It may have come into its place before something failed.
+        if noted.is_ok() || !self.is_another_there() {
+            self.unnoted.0 = None;
+        }
+        noted
+    }
+
+    fn is_another_there(&self) -> bool {
+        match fs::read(self.log.join(NOTE)) {
+            Ok(note) => serde_json::from_slice(&note).is_ok_and(|note: Note| note.checksum != self.note.checksum),
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        }
+    }
+}
+
+impl Drop for Unnoted {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            let _ = fs::remove_file(path);
+        }
     }
 }

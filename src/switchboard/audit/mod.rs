@@ -9,6 +9,7 @@ mod recorded;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::mem;
+use std::sync::Arc;
 
 use super::base;
 use super::command_ids::CommandIds;
@@ -139,15 +140,28 @@ impl Audit {
         take: &mut base::Take<'_, E>,
     ) -> Result<(), E> {
         for (id, held) in ids.iter().filter_map(|id| self.held.get_key_value(*id)) {
-            match held {
-                Held::Whole(slot) => base::write_slot(slot, now, take)?,
-                Held::Closed { head, .. } => {
-                    let nowhere = |part, number| Err(format!("{part:?} {number} of a short conversation"));
-                    base::write_slot(&Slot::from_head(id, head, self.sizes, nowhere)?, now, take)?;
-                }
-            }
+            held.look(id, self.sizes, |slot| base::write_slot(slot, now, take))??;
         }
         Ok(())
+    }
+
+    /// Refuses a base that says something else than what was handed over for it.
+    pub fn check_base(&self, base: &Arc<log::Base>, kept: &Kept, now: Time) -> Result<(), String> {
+        let (mut count, mut has_config) = (0, false);
+        for lines in base::by_key(Some(base)) {
+            let (key, lines) = lines?;
+            if key == CONFIG_ID {
+                base::check_config(kept, &lines)?;
+                has_config = true;
+                continue;
+            }
+            let id = ConversationId::parse(&key).map_err(|bad| bad.to_string())?;
+            let held = self.held.get(&id).ok_or_else(|| format!("expected no conversation {id}"))?;
+            held.look(&id, self.sizes, |slot| base::check_slot(slot, &lines, now, self.sizes))??;
+            count += 1;
+        }
+        let is_whole = has_config && count == self.held.len();
+        if is_whole { Ok(()) } else { Err(format!("{count} conversations read back, expected {}", self.held.len())) }
     }
 
     /// Holds the next entry to the rules, and takes it in. After a finding the audit is over.
@@ -230,12 +244,20 @@ impl Held {
     fn slot(self, id: &ConversationId, sizes: PartSizes) -> Result<Slot, String> {
         match self {
             Held::Whole(slot) => Ok(*slot),
-            Held::Closed { head, .. } => {
-                let nowhere = |part, number| Err(format!("{part:?} {number} of a short conversation"));
-                Slot::from_head(id, &head, sizes, nowhere)
-            }
+            Held::Closed { head, .. } => of_head(id, &head, sizes),
         }
     }
+
+    fn look<T>(&self, id: &ConversationId, sizes: PartSizes, look: impl FnOnce(&Slot) -> T) -> Result<T, String> {
+        match self {
+            Held::Whole(slot) => Ok(look(slot)),
+            Held::Closed { head, .. } => of_head(id, head, sizes).map(|slot| look(&slot)),
+        }
+    }
+}
+
+fn of_head(id: &ConversationId, head: &[u8], sizes: PartSizes) -> Result<Slot, String> {
+    Slot::from_head(id, head, sizes, |part, number| Err(format!("{part:?} {number} of a short conversation")))
 }
 
 impl Known {

@@ -33,7 +33,7 @@ pub struct Kept {
 }
 
 /// What a command id decided.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PutDecided {
     /// The fingerprint of the body.
     pub digest: u64,

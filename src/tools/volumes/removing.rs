@@ -228,12 +228,22 @@ fn commit(directory: &Arc<Directory>, last: &ListedVolume, walked: Walked) -> Re
     let mut writer = BaseWriter::begin(directory, last.number).map_err(fault)?;
     let now = Time(walked.head.last_at);
     walked.audit.write_base(&walked.kept, now, &mut |key, line| writer.add(key, line).map_err(fault))?;
+    let written = writer.written(&walked.head, walked.is_erased).map_err(fault)?;
+    let read_back = walked.audit.check_base(written.base(), &walked.kept, now);
+    read_back.map_err(|text| Failure::text(format!("{text}; nothing is removed")))?;
+    let bytes = written.base().bytes();
     // The cache rests on what goes, and goes before it does; the base of an older one is replaced here.
     Cache::wipe(directory).map_err(fault)?;
-    writer.finish(&walked.head, walked.is_erased).map_err(fault)?;
-    directory.begin_with_base().map_err(fault)?;
-    let log = DiskLog::open(directory.clone()).map_err(fault)?;
-    Ok(log.reader().base().map_or(0, |base| base.bytes()))
+    let counts = written.note().and_then(|()| directory.begin_with_base());
+    counts.map_err(|error| unfinished("it shows at the next start whether the removal counts", error))?;
+    let log = DiskLog::open(directory.clone());
+    log.map_err(|error| unfinished("the removal counts, and the next start finishes it", error))?;
+    Ok(bytes)
+}
+
+/// What failed when volumes could be gone already.
+fn unfinished(what: &str, error: LogError) -> Failure {
+    Failure::text(format!("{}; {what}: switchboard volumes list", Failure::Fault(Box::new(error))))
 }
 
 fn fault(error: LogError) -> Failure {
