@@ -25,6 +25,8 @@ use super::place::{Place, import_into, imported};
 use super::say::*;
 use super::story::{self, CONVERSATIONS, PERSONAL};
 
+mod kept;
+
 fn log(place: &Place) -> DiskLog {
     DiskLog::open(Arc::new(Directory::open(&place.path).unwrap())).unwrap()
 }
@@ -191,53 +193,6 @@ fn a_base_made_of_a_base_is_the_base_made_of_the_whole() {
     remove_through(&twice, 2);
     remove_through(&place, 2);
     assert_eq!(base_digest(&place), base_digest(&twice));
-}
-
-/// However long a session was closed, it goes on at the next message where its channel says so, and so do its commands.
-#[test]
-fn a_session_that_goes_on_after_a_removal_knows_its_commands() {
-    let whole = Place::empty();
-    let handed = || pass(agents(), "again-1", "survey").command_id("handed");
-    let mut live = story::lived(&whole.path);
-    live.go(handed());
-    live.go(overrule_end("again-1"));
-    assert_eq!(live.state("again-1")["status"], "closed");
-    let session = live.state("again-1")["session"].clone();
-    live.go_by(2 * DAY);
-    live.go(start("between"));
-    live.stop();
-    seal(&whole);
-    let mut live = Live::open(&whole.path, BEGIN);
-    live.go(start("after"));
-    live.stop();
-    let shorter = copied(&whole);
-    remove_through(&shorter, 1);
-    for place in [&whole, &shorter] {
-        let mut live = Live::open(&place.path, BEGIN);
-        live.go(message("again-1").by(channel("reopening")));
-        assert_eq!(live.state("again-1")["session"], session);
-        assert_eq!(live.ask(handed())["replayed"], true);
-        live.stop();
-        seal(place);
-        let mut live = Live::open(&place.path, BEGIN);
-        assert_eq!(live.ask(handed())["replayed"], true);
-        live.go(start("at-last"));
-        live.stop();
-        remove_through(place, 2);
-        place.assert_good();
-    }
-    assert_eq!(base_digest(&whole), base_digest(&shorter), "a base of a base is that of the whole");
-}
-
-#[test]
-fn nothing_is_removed_while_the_directory_is_served() {
-    let place = three_volumes();
-    let live = Live::open(&place.path, BEGIN);
-    let failure = removed_with(&place, Until::Volume(1), None).unwrap_err();
-    assert!(failure.to_string().contains("in use by a running switchboard: stop it"), "{failure}");
-    live.stop();
-    assert!(place.path.join("log/1").exists() && !place.path.join("log/base.json").exists());
-    assert_eq!(place.volumes().len(), 3);
 }
 
 #[test]
