@@ -9,6 +9,7 @@ use switchboard::domain::{Command, Time};
 use switchboard::log::{Log, Part, Place};
 use switchboard::switchboard::core::{Restored, Save};
 use switchboard::switchboard::head::shown;
+use switchboard::switchboard::record::Entry;
 use switchboard::switchboard::restore::keep;
 use switchboard::switchboard::slot::Slot;
 
@@ -326,6 +327,23 @@ fn times_never_go_back_over_a_restart() {
     site.ask(overrule_end("c1"));
     assert!(site.entries().iter().map(|entry| entry.at).is_sorted());
     assert_eq!(site.log.reader().head().last_at, site.now.0 + HOUR);
+}
+
+#[test]
+fn a_conversation_that_begins_with_another_event_than_its_first_is_refused() {
+    let mut site = Site::new(&usual());
+    site.ask(start("c1"));
+    site.ask(pass(bot(), "c1", "agents"));
+    site.ask(overrule_end("c1"));
+    for entry in site.entries().iter().rev().take(2) {
+        let line = Entry::parse(&entry.line).unwrap();
+        let mut state = None;
+        let refused = line.fold(&mut state).unwrap_err();
+        let got = &line.events[0].full_name;
+        let expected = format!("expected c1 to begin with conversation.started, got {got} at seq {}", line.seq);
+        assert_eq!(refused, expected);
+        assert!(state.is_none(), "nothing is made of it");
+    }
 }
 
 #[test]
