@@ -289,6 +289,21 @@ mod tests {
         assert!(readers.due.is_some_and(|due| due <= Instant::now() + PAUSE));
     }
 
+    #[tokio::test]
+    async fn consumers_are_looked_for_again_as_one_may_go_while_the_service_runs() {
+        let nowhere =
+            async_nats::ConnectOptions::new().retry_on_initial_connect().connect("127.0.0.1:1").await.unwrap();
+        let mut readers = Readers::new(BTreeSet::new());
+        readers.begin();
+        let since = Instant::now();
+        readers.look(&nowhere, "switchboard");
+        assert!(!readers.making.is_empty() && readers.due.is_some_and(|due| due >= since + LOOK_EVERY));
+        readers.stop();
+        readers.due = Some(since);
+        readers.look(&nowhere, "switchboard");
+        assert!(!readers.making.is_empty(), "it is due");
+    }
+
     #[test]
     fn a_channel_and_an_integration_of_one_name_read_their_own() {
         let [bot, channel] = [Receiver::Integration(name("x")), Receiver::Channel(name("x"))];
