@@ -1,5 +1,6 @@
 //! Durable publication with a real server that keeps streams: what the streams hold is held against the log.
 
+mod between;
 #[allow(dead_code, reason = "not all of it is needed here")]
 #[path = "../e2e/process.rs"]
 mod process;

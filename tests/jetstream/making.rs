@@ -8,6 +8,7 @@ use switchboard::log::{Directory, DiskLog, Log};
 use switchboard::tools::screen::Screen;
 use switchboard::tools::volumes::{RemoveOptions, Until, remove};
 
+use crate::between;
 use crate::server::Server;
 use crate::world::{EVENTS, INBOX, World};
 
@@ -62,6 +63,30 @@ async fn a_server_without_jetstream_is_refused_with_what_to_do() {
         said.contains("JetStream is not enabled") && said.contains("-js") && said.contains("--events core"),
         "{said}"
     );
+}
+
+#[tokio::test]
+async fn a_server_that_lets_two_writers_through_is_refused() {
+    let mut world = World::without_service().await;
+    world.server.url = between::of_version(&world.server.url, "2.11.9").await;
+    let said = world.refused().await;
+    assert!(said.contains("expected nats-server 2.12 or later, got 2.11.9"), "{said}");
+    let found = world.api(&format!("STREAM.INFO.{EVENTS}"), json!({})).await;
+    assert_eq!(found["error"]["err_code"], 10059, "nothing is made there: {found}");
+}
+
+#[tokio::test]
+async fn a_stream_that_somebody_makes_at_the_same_moment_is_looked_at_like_any_other() {
+    let mut world = World::without_service().await;
+    let client = world.client.clone();
+    let make = async move {
+        let config = json!({"name": EVENTS, "subjects": ["switchboard.event.>"], "max_age": 3_600_000_000_000u64});
+        let made = client.request(format!("$JS.API.STREAM.CREATE.{EVENTS}"), config.to_string().into()).await.unwrap();
+        assert!(!String::from_utf8_lossy(&made.payload).contains("err_code"), "{made:?}");
+    };
+    world.server.url = between::done_before(&world.server.url, &format!("STREAM.CREATE.{EVENTS}"), make).await;
+    let said = world.refused().await;
+    assert!(said.contains("max_age: expected 604800000000000, got 3600000000000"), "{said}");
 }
 
 #[tokio::test]

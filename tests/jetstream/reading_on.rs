@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
+use crate::between;
 use crate::world::{EVENTS, INBOX, World};
 
 #[tokio::test]
@@ -55,12 +56,49 @@ async fn a_consumer_stays_as_somebody_set_it_and_one_that_is_gone_is_made_again(
     let wide = json!({"durable_name": "integration-listener", "ack_policy": "explicit", "filter_subject": "switchboard.inbox.>"});
     let subject = format!("CONSUMER.CREATE.{INBOX}.integration-listener.switchboard.inbox.>");
     world.api(&subject, json!({"stream_name": INBOX, "config": wide})).await;
+    // And under that of another the server publishes wherever that somebody liked.
+    world.api(&format!("CONSUMER.DELETE.{EVENTS}.observer"), json!({})).await;
+    let pushing = json!({"durable_name": "observer", "ack_policy": "explicit", "filter_subject": "switchboard.event.>", "deliver_subject": "elsewhere"});
+    let subject = format!("CONSUMER.CREATE.{EVENTS}.observer.switchboard.event.>");
+    world.api(&subject, json!({"stream_name": EVENTS, "config": pushing})).await;
     assert_eq!(world.stop().await.code(), Some(0), "{}", world.log());
     world.start().await;
     consumer(&world, INBOX, "integration-agents").await;
     assert_eq!(consumer(&world, INBOX, "integration-bot").await["max_ack_pending"], 1);
-    let log = world.log();
-    assert!(log.contains("a consumer reads something else") && log.contains("integration-listener"), "{log}");
+    said(&world, r#"a consumer reads something else than it should: delete it, and it is made again as it should be stream="SWITCHBOARD_INBOX" consumer="integration-listener""#).await;
+    said(&world, r#"consumer="observer""#).await;
+}
+
+#[tokio::test]
+async fn a_consumer_that_somebody_makes_at_the_same_moment_stays_as_it_is() {
+    let mut world = World::without_service().await;
+    let (client, subject) =
+        (world.client.clone(), format!("CONSUMER.CREATE.{INBOX}.integration-bot.switchboard.inbox.integration.bot.>"));
+    let create = format!("$JS.API.{subject}");
+    let make = async move {
+        let config = json!({
+            "durable_name": "integration-bot", "ack_policy": "explicit", "max_ack_pending": 1,
+            "filter_subject": "switchboard.inbox.integration.bot.>",
+        });
+        let body = json!({"stream_name": INBOX, "config": config}).to_string();
+        let made = client.request(create, body.into()).await.unwrap();
+        assert!(!String::from_utf8_lossy(&made.payload).contains("err_code"), "{made:?}");
+    };
+    world.server.url = between::done_before(&world.server.url, &subject, make).await;
+    world.start().await;
+    consumer(&world, INBOX, "integration-listener").await;
+    assert_eq!(consumer(&world, INBOX, "integration-bot").await["max_ack_pending"], 1);
+    said(&world, "made consumers, with which").await;
+    assert!(!world.log().contains("not all consumers"), "{}", world.log());
+}
+
+/// Waits until the service has said that.
+async fn said(world: &World, text: &str) {
+    let began = Instant::now();
+    while !world.log().contains(text) {
+        assert!(began.elapsed() < Duration::from_secs(30), "{text}:\n{}", world.log());
+        sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// The configuration of a consumer, as soon as it is there.
