@@ -40,10 +40,11 @@ impl Running {
             let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
             Time(since.as_millis() as u64)
         };
-        Running::start_by(path, Arc::new(clock))
+        Running::start_by(path, Arc::new(clock), true)
     }
 
-    fn start_by(path: &Path, clock: Clock) -> Running {
+    /// By another clock, with an edge that may keep to itself what has left.
+    fn start_by(path: &Path, clock: Clock, tells: bool) -> Running {
         let directory = Arc::new(Directory::open_or_create(path).unwrap());
         let log = DiskLog::open(directory.clone()).unwrap();
         let reader = log.reader();
@@ -68,8 +69,8 @@ impl Running {
                         let _ = answered.send((answer.to, serde_json::from_slice(&answer.body).unwrap()));
                     }
                     Effect::Read(job) => drop(to_reads.send(job)),
-                    Effect::Gone(number) => drop(to_gone.send(number)),
-                    Effect::Relay(_) | Effect::Rejection(_) => {}
+                    Effect::Gone(number) if tells => drop(to_gone.send(number)),
+                    Effect::Relay(_) | Effect::Rejection(_) | Effect::Gone(_) => {}
                 }
             }
         };
@@ -196,7 +197,7 @@ fn thousands_of_commands_survive_a_stop_and_a_start() {
 fn beside_one_who_asks_little_it_goes_on_as_soon_as_what_was_decided_has_left() {
     let place = tempfile::tempdir().unwrap();
     // By a clock that stands still nobody who asks little is ever forgotten.
-    let mut site = Running::start_by(place.path(), Arc::new(|| Time(1_800_000_000_000)));
+    let mut site = Running::start_by(place.path(), Arc::new(|| Time(1_800_000_000_000)), true);
     site.question(Ask::Put(Box::new(put(&usual()))));
     for (round, requests) in [2000, 500].into_iter().enumerate() {
         let calm = site.send(start(&format!("calm-{round}")).by(super::say::channel("calm")));
@@ -206,6 +207,22 @@ fn beside_one_who_asks_little_it_goes_on_as_soon_as_what_was_decided_has_left() 
             assert_eq!(site.answer(reply)["outcome"], "applied");
         }
     }
+    site.stop();
+}
+
+#[test]
+fn a_stop_waits_for_nobody_to_say_that_something_has_left() {
+    let place = tempfile::tempdir().unwrap();
+    let mut site = Running::start_by(place.path(), Arc::new(|| Time(1_800_000_000_000)), false);
+    site.question(Ask::Put(Box::new(put(&usual()))));
+    let flood = |round, n| start(&format!("flood-{round}-{n}")).by(super::say::channel("flood"));
+    let replies: Vec<Text> = (0..2000).map(|n| site.send(flood(0, n))).collect();
+    replies.iter().for_each(|reply| drop(site.answer(reply)));
+    let calm = site.send(start("calm").by(super::say::channel("calm")));
+    assert_eq!(site.answer(&calm)["outcome"], "applied");
+    let waiting: Vec<Text> = (0..500).map(|n| site.send(flood(1, n))).collect();
+    site.handle.stop();
+    assert!(waiting.iter().all(|reply| site.answer(reply)["outcome"] == "applied"));
     site.stop();
 }
 
