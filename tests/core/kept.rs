@@ -1,6 +1,7 @@
 //! What is kept across moments that nothing else looks at: a round of keeping, a stop, a new session, a pass.
 
 use serde_json::json;
+use switchboard::switchboard::core::Limits;
 use switchboard::switchboard::port::Ask;
 
 use super::say::*;
@@ -21,6 +22,36 @@ fn what_changed_while_it_was_being_kept_stays_in_memory() {
     assert_eq!(site.state("t1")["session"], 2);
     site.keep_everything();
     assert_eq!(site.state("t1")["session"], 2);
+}
+
+#[test]
+fn what_changed_while_it_was_being_kept_stays_in_memory_though_it_rests_again() {
+    let mut site = Site::new(&usual());
+    // What came before is a round of its own.
+    site.keep_everything();
+    ["rests", "awakes"].iter().for_each(|id| drop(site.ask(start(id))));
+    site.later(3 * SECOND).run();
+    assert!(site.begin_keeping(), "both are on their way to the cache, open");
+    for id in ["rests", "awakes"] {
+        site.ask(overrule_end(id));
+        site.run();
+        site.run();
+        assert!(site.core.is_resting(&conversation(id)));
+    }
+    // From here on whatever awakes stays awake.
+    site.core = site.core.with_limits(Limits::default());
+    assert_eq!(site.ask(release(bot(), "awakes"))["error"]["code"], "conversation_closed");
+    assert!(!site.core.is_resting(&conversation("awakes")));
+    assert!(site.end_keeping());
+    site.run();
+    for id in ["rests", "awakes"] {
+        assert!(site.core.conversation(&conversation(id)).is_some(), "the cache has {id} as it was");
+    }
+    site.keep_everything();
+    for id in ["rests", "awakes"] {
+        assert_eq!(site.state(id)["status"], "closed");
+    }
+    assert!(site.restored_from(Some(site.head().frames)).slots.is_empty());
 }
 
 #[test]
