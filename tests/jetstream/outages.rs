@@ -49,14 +49,7 @@ async fn while_a_stream_takes_nothing_commands_go_on_and_the_lag_is_shown() {
 
 #[tokio::test]
 async fn an_event_that_the_server_has_no_room_for_is_named_and_not_tried_in_a_storm() {
-    let directory = tempfile::tempdir().unwrap();
-    let (store, file) = (directory.path().join("store"), directory.path().join("nats.conf"));
-    std::fs::write(&file, "max_payload: 4200").unwrap();
-    let arguments = ["-js", "-sd", store.to_str().unwrap(), "-c", file.to_str().unwrap()];
-    let server = Server::start_with(directory.path(), &arguments, &[]).await;
-    let mut world = World::on(server, directory).await;
-    world.start().await;
-    world.in_step().await;
+    let world = with_small_messages().await;
     let metadata = json!({"metadata": {"a": "x".repeat(3800)}});
     world.try_ask("channel.web.start.c", metadata, &[], Duration::from_secs(1)).await;
     sleep(Duration::from_secs(2)).await;
@@ -66,6 +59,59 @@ async fn an_event_that_the_server_has_no_room_for_is_named_and_not_tried_in_a_st
     let tries = world.log().matches("the streams are asked where they end").count();
     assert!((2..=6).contains(&tries), "{tries} tries in two seconds");
     assert_eq!(world.log().matches("the streams are not written").count(), 1, "{}", world.log());
+}
+
+#[tokio::test]
+async fn a_message_that_the_server_has_no_room_for_is_left_out_for_good_and_holds_nothing_up() {
+    let mut world = with_small_messages().await;
+    world.ask("channel.web.start.c", json!({})).await;
+    world.in_step().await;
+    world.ask("channel.web.message.c", json!({"content": "x".repeat(4000)})).await;
+    left_out(&world).await;
+    // Its place is taken by the next: neither is refused, nor does the service ask where the streams end.
+    world.ask("channel.web.message.c", json!({"content": "short"})).await;
+    world.ask("operator.ann.pass.c", json!({"to": "agents"})).await;
+    world.in_step().await;
+    let said = world.held(INBOX, "switchboard.inbox.integration.bot.c.message.received").await;
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(!world.log().contains("the streams are asked where they end"), "{}", world.log());
+    let closing = world.stop().await;
+    assert_eq!(closing.code(), Some(0), "{}", world.log());
+}
+
+#[tokio::test]
+async fn a_message_that_was_left_out_is_not_tried_again_after_an_outage() {
+    let mut world = with_small_messages().await;
+    world.ask("channel.web.start.c", json!({})).await;
+    world.in_step().await;
+    world.ask("channel.web.message.c", json!({"content": "x".repeat(4000)})).await;
+    left_out(&world).await;
+    world.server.kill();
+    world.server.start_again().await;
+    world.answering().await;
+    world.ask("operator.ann.pass.c", json!({"to": "agents"})).await;
+    world.in_step().await;
+    left_out(&world).await;
+}
+
+/// One message was left out, and no more; the log says so, and it is counted.
+async fn left_out(world: &World) {
+    assert_eq!(world.log().matches("is left out").count(), 1, "{}", world.log());
+    let metrics = world.page("/metrics").await;
+    assert!(metrics.contains("switchboard_messages_not_kept_total 1\n"), "{metrics}");
+}
+
+/// A service whose server takes what fits into a request, and not what the service adds to it.
+async fn with_small_messages() -> World {
+    let directory = tempfile::tempdir().unwrap();
+    let (store, file) = (directory.path().join("store"), directory.path().join("nats.conf"));
+    std::fs::write(&file, "max_payload: 4200").unwrap();
+    let arguments = ["-js", "-sd", store.to_str().unwrap(), "-c", file.to_str().unwrap()];
+    let server = Server::start_with(directory.path(), &arguments, &[]).await;
+    let mut world = World::on(server, directory).await;
+    world.start().await;
+    world.in_step().await;
+    world
 }
 
 /// On this rests that events may be published while the streams are behind.

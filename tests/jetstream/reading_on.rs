@@ -8,6 +8,9 @@ use tokio::time::sleep;
 use crate::between;
 use crate::world::{EVENTS, INBOX, World};
 
+/// As many as the server lists at once.
+const LISTED_MAX: usize = 256;
+
 #[tokio::test]
 async fn receivers_of_the_configuration_and_channels_that_come_have_a_consumer_each() {
     let world = World::new().await;
@@ -67,6 +70,28 @@ async fn a_consumer_stays_as_somebody_set_it_and_one_that_is_gone_is_made_again(
     assert_eq!(consumer(&world, INBOX, "integration-bot").await["max_ack_pending"], 1);
     said(&world, r#"a consumer reads something else than it should: delete it, and it is made again as it should be stream="SWITCHBOARD_INBOX" consumer="integration-listener""#).await;
     said(&world, r#"consumer="observer""#).await;
+}
+
+/// The server lists so many at once, and no more.
+#[tokio::test]
+async fn consumers_are_known_though_many_of_others_are_listed_before_them() {
+    let mut world = World::new().await;
+    for name in ["integration-agents", "integration-bot", "integration-listener"] {
+        consumer(&world, INBOX, name).await;
+    }
+    said(&world, "made=").await;
+    assert_eq!(world.stop().await.code(), Some(0), "{}", world.log());
+    for n in 0..LISTED_MAX {
+        let config = json!({"durable_name": format!("a{n}"), "ack_policy": "none", "mem_storage": true});
+        let made = world
+            .api(&format!("CONSUMER.DURABLE.CREATE.{INBOX}.a{n}"), json!({"stream_name": INBOX, "config": config}))
+            .await;
+        assert!(made.get("error").is_none(), "{made}");
+    }
+    world.api(&format!("CONSUMER.DELETE.{INBOX}.integration-listener"), json!({})).await;
+    world.start().await;
+    consumer(&world, INBOX, "integration-listener").await;
+    said(&world, "made consumers, with which receivers read on where they were made=1").await;
 }
 
 #[tokio::test]
