@@ -39,6 +39,7 @@ fn a_session_that_goes_on_after_a_removal_knows_its_commands() {
 }
 
 #[test]
+#[cfg_attr(feature = "small-volumes", ignore = "volumes are counted")]
 fn nothing_is_removed_while_the_directory_is_served() {
     let place = three_volumes();
     let live = Live::open(&place.path, BEGIN);
