@@ -39,6 +39,8 @@ struct Line {
     requests: VecDeque<(Request, Place)>,
     /// How many were served lately.
     served: u32,
+    /// When the last one was that seemed to be of somebody who asks little.
+    little_at: Option<Time>,
 }
 
 impl Queue {
@@ -70,7 +72,7 @@ impl Queue {
             }
             None => {
                 self.turns.push_back(caller.clone());
-                self.lines.insert(caller, Line { requests: VecDeque::from([(request, place)]), served: 0 });
+                self.lines.insert(caller, Line { requests: VecDeque::from([(request, place)]), ..Line::default() });
             }
         }
     }
@@ -85,6 +87,7 @@ impl Queue {
         line.served = line.served.saturating_add(1);
         self.most = self.most.max(line.served);
         if self.most >= much_min && line.served <= self.most / MUCH {
+            line.little_at = Some(now);
             self.little_at = Some(now);
         }
         if !line.requests.is_empty() {
@@ -103,9 +106,13 @@ impl Queue {
         }
         self.halved_at = now;
         self.most /= 2;
+        let most = self.most;
         self.lines.retain(|_, line| {
             line.served /= 2;
-            line.served > 0 || !line.requests.is_empty()
+            // Whoever has only begun seems to ask little, until it has asked more.
+            line.little_at = line.little_at.filter(|at| is_within(*at, REMEMBERED_MS) && line.served <= most / MUCH);
+            line.served > 0 || line.little_at.is_some() || !line.requests.is_empty()
         });
+        self.little_at = self.lines.values().filter_map(|line| line.little_at).max();
     }
 }
