@@ -9,7 +9,7 @@
 //! storage: an interrupted start is begun again, and a log that was lost is never taken for a new one. That of an import
 //! is called `switchboard.json.import` until the last entry is in: half a log is never served.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -20,6 +20,7 @@ use uuid::Uuid;
 use super::codec::{hex, unhex};
 use super::end::REACHED;
 use super::error::LogError;
+use super::lock::Lock;
 use super::store::{SEGMENT_BYTES, sync_path};
 use super::volumes;
 
@@ -43,7 +44,7 @@ pub struct Directory {
     path: PathBuf,
     log_id: Uuid,
     key: [u8; 32],
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Directory {
@@ -56,7 +57,7 @@ impl Directory {
     /// until it is [finished](Self::finish).
     pub fn create(path: &Path, log_id: Uuid) -> Result<Self, LogError> {
         make_folder(path)?;
-        let lock = lock(path)?;
+        let lock = Lock::take(path)?;
         check_empty(path)?;
         Self::write(path, METADATA_IMPORT, log_id, lock)
     }
@@ -90,7 +91,7 @@ impl Directory {
         if !metadata.iter().any(|file| path.join(file).exists()) && !volumes::is_there(&path.join("log")) {
             return Err(LogError::NoLog(path.to_path_buf()));
         }
-        let lock = lock(path)?;
+        let lock = Lock::take(path)?;
         Self::existing(path, lock)
     }
 
@@ -174,7 +175,7 @@ impl Directory {
 
     fn make(path: &Path, log_id: Uuid) -> Result<Self, LogError> {
         make_folder(path)?;
-        let lock = lock(path)?;
+        let lock = Lock::take(path)?;
         if path.join(METADATA).exists() || path.join(METADATA_IMPORT).exists() {
             return Self::existing(path, lock);
         }
@@ -190,7 +191,7 @@ impl Directory {
         Self::write(path, METADATA_NEW, log_id, lock)
     }
 
-    fn write(path: &Path, name: &str, log_id: Uuid, lock: File) -> Result<Self, LogError> {
+    fn write(path: &Path, name: &str, log_id: Uuid, lock: Lock) -> Result<Self, LogError> {
         let key = random_key()?;
         write_durably(&path.join(name), &Metadata::of(FORMAT, log_id, &key))?;
         let path = fs::canonicalize(path).map_err(|e| LogError::io("find", path, e))?;
@@ -198,7 +199,7 @@ impl Directory {
         Ok(Self { path, log_id, key, _lock: lock })
     }
 
-    fn existing(path: &Path, lock: File) -> Result<Self, LogError> {
+    fn existing(path: &Path, lock: Lock) -> Result<Self, LogError> {
         let file = path.join(METADATA);
         let metadata = match fs::read(&file) {
             Err(e) if e.kind() == io::ErrorKind::NotFound && path.join(METADATA_IMPORT).exists() => {
@@ -305,18 +306,6 @@ fn check_empty(path: &Path) -> Result<(), LogError> {
         }
     }
     Ok(())
-}
-
-/// Locks the directory itself, which needs no file and ends with the process.
-fn lock(path: &Path) -> Result<File, LogError> {
-    let access = rustix::fs::access(path, rustix::fs::Access::WRITE_OK);
-    access.map_err(|e| LogError::io("write to", path, e.into()))?;
-    let directory = File::open(path).map_err(|e| LogError::io("open", path, e))?;
-    match directory.try_lock() {
-        Ok(()) => Ok(directory),
-        Err(TryLockError::WouldBlock) => Err(LogError::InUse(path.to_path_buf())),
-        Err(TryLockError::Error(e)) => Err(LogError::io("lock", path, e)),
-    }
 }
 
 fn remove_if_there(file: &Path) -> Result<(), LogError> {

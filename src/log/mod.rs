@@ -29,6 +29,7 @@ mod error;
 pub mod export;
 pub mod frame;
 mod inspection;
+mod lock;
 mod memory;
 mod pack;
 mod pages;
