@@ -117,7 +117,7 @@ impl Running {
 
     fn answer(&mut self, reply: &Text) -> Value {
         while !self.got.contains_key(reply) {
-            let (to, body) = self.answers.recv_timeout(Duration::from_secs(20)).expect("an answer in time");
+            let (to, body) = self.answers.recv_timeout(PATIENCE).expect("an answer in time");
             assert!(self.got.insert(to, body).is_none(), "nothing is answered twice");
         }
         self.got[reply].clone()
@@ -300,7 +300,7 @@ fn within(
     (handle, threads, answers, gauges)
 }
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_log_that_fails_answers_all_that_waits_and_the_threads_end() {

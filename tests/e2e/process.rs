@@ -7,6 +7,9 @@ use tokio::time::{sleep, timeout};
 
 /// How long anything may take: a loaded machine is slow, a hanging test is worse.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long the end of a service may take, which itself waits some 20 s for a server that does not answer.
+const PATIENCE_FOR_AN_END: Duration = Duration::from_secs(60);
 /// How a program ended.
 pub struct Ran {
     /// Its exit code.
@@ -45,7 +48,7 @@ pub async fn exit(child: &mut Child) -> ExitStatus {
         if let Some(status) = child.try_wait().unwrap() {
             return status;
         }
-        assert!(began.elapsed() < PATIENCE, "the process does not end");
+        assert!(began.elapsed() < PATIENCE_FOR_AN_END, "the process does not end");
         sleep(Duration::from_millis(10)).await;
     }
 }

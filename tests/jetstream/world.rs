@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 use crate::server::Server;
 
 /// How long anything may take: a loaded machine is slow, a hanging test is worse.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The stream of events.
 pub const EVENTS: &str = "SWITCHBOARD_EVENTS";
