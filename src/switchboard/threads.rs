@@ -182,12 +182,12 @@ fn own(mut core: Core, heard: &Heard, groups: &SyncSender<Group>, saves: &SyncSe
             return core;
         }
         core.step(clock());
-        if let Some(group) = core.take_group() {
-            match groups.try_send(group) {
-                Ok(()) => {}
-                Err(TrySendError::Full(group)) => core.put_back(group),
-                Err(TrySendError::Disconnected(_)) => writes = false,
-            }
+        // What is decided during a write goes into one group, which costs and takes as long as one: so the next is handed
+        // over when the last one is written. Then there is always room for it.
+        if core.is_written()
+            && let Some(group) = core.take_group()
+        {
+            writes = groups.try_send(group).is_ok();
         }
         if let Some(save) = core.take_save() {
             // One round at a time is under way, so there is always room.

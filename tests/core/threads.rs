@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use switchboard::domain::{Text, Time};
-use switchboard::log::{Cache, Directory, DiskLog, Log, MemoryLog, SimulatedCache, SimulatedDisk};
+use switchboard::log::{
+    Cache, Directory, DiskLog, Draft, Log, LogError, MemoryLog, Outcome, Reader, Room, SimulatedCache, SimulatedDisk,
+};
 use switchboard::switchboard::core::{Core, Limits};
 use switchboard::switchboard::fingerprint::Secret;
 use switchboard::switchboard::past::{Archive, ReadOutcome, read};
@@ -279,7 +281,7 @@ fn on(log: MemoryLog, cache: Cache, clock: Clock) -> (Handle, Threads, Receiver<
 
 fn within(
     limits: Limits,
-    log: MemoryLog,
+    log: impl Log + 'static,
     cache: Cache,
     clock: Clock,
 ) -> (Handle, Threads, Receiver<Option<&'static str>>, Arc<Gauges>) {
@@ -301,6 +303,57 @@ fn within(
 }
 
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A log that says how many decisions it is to write, and waits for a word before it does.
+struct Held {
+    log: MemoryLog,
+    asked: Sender<usize>,
+    go: Receiver<()>,
+}
+
+impl Log for Held {
+    fn append(&mut self, group: &[Draft], published_through: u64) -> Result<Vec<Outcome>, LogError> {
+        self.asked.send(group.len()).unwrap();
+        self.go.recv().unwrap();
+        self.log.append(group, published_through)
+    }
+
+    fn reader(&self) -> Reader {
+        self.log.reader()
+    }
+
+    fn room(&self) -> Room {
+        self.log.room()
+    }
+
+    fn close(self: Box<Self>, published_through: u64) -> Result<(), LogError> {
+        Box::new(self.log).close(published_through)
+    }
+}
+
+#[test]
+fn what_is_decided_during_a_write_is_written_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = Arc::new(Directory::open_or_create(folder.path()).unwrap());
+    let log = MemoryLog::open(&SimulatedDisk::default(), directory.log_id()).unwrap();
+    let (cache, _) = Cache::open(directory, &log.reader()).unwrap();
+    let ((asked, sizes), (go, of_log)) = (channel(), channel());
+    let log = Held { log, asked, go: of_log };
+    let (handle, threads, answers, _) = within(Limits::default(), log, cache, Arc::new(|| Time(1_000_000)));
+    let say = |at: usize| handle.request(start(&format!("c{at}")).request(Some("_INBOX.c".into()))).unwrap();
+    say(0);
+    assert_eq!(sizes.recv_timeout(PATIENCE), Ok(1));
+    for at in 1..=20 {
+        say(at);
+        // Long enough for each to be decided by itself.
+        std::thread::sleep(Duration::from_millis(3));
+    }
+    (0..2).for_each(|_| go.send(()).unwrap());
+    assert_eq!(sizes.recv_timeout(PATIENCE), Ok(20));
+    (0..=20).for_each(|_| assert_eq!(answers.recv_timeout(PATIENCE).unwrap(), None));
+    handle.stop();
+    assert!(threads.join().is_ok());
+}
 
 #[test]
 fn a_log_that_fails_answers_all_that_waits_and_the_threads_end() {

@@ -208,11 +208,8 @@ impl Process {
             return;
         }
         self.core.step(now);
-        if let Some(group) = self.core.take_group() {
-            match self.flying.len() < self.setup.flying_max {
-                true => self.flying.push_back(group),
-                false => self.core.put_back(group),
-            }
+        if self.flying.len() < self.setup.flying_max {
+            self.flying.extend(self.core.take_group());
         }
         if let Some(save) = self.core.take_save() {
             assert!(self.saving.is_none(), "one round at a time is under way");

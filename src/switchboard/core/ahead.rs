@@ -31,11 +31,6 @@ impl UnderWay {
         self.groups.push_back(OnItsWay { number, effects: group.effects.len(), tells_when_gone });
     }
 
-    /// Takes in that the last one could not go yet.
-    pub fn came_back(&mut self) {
-        self.groups.pop_back();
-    }
-
     /// Takes in that a group is on stable storage.
     pub fn arrived(&mut self, written: &Written) {
         self.groups.retain(|group| group.number > written.number || group.tells_when_gone);

@@ -284,12 +284,6 @@ impl Core {
         Some(std::mem::replace(&mut self.group, next))
     }
 
-    /// Puts a group back that could not be written yet: nothing was decided since.
-    pub fn put_back(&mut self, group: Group) {
-        self.under_way.came_back();
-        self.group = group;
-    }
-
     /// Whether there is more to do at once.
     pub fn has_work(&self) -> bool {
         (!self.queue.is_empty() && self.has_room())
@@ -297,7 +291,12 @@ impl Core {
             || self.goes_round()
             || self.has_to_rest
             || self.saving.has_work()
-            || (self.saving.has_restless() && self.written + 1 == self.group.number)
+            || (self.saving.has_restless() && self.is_written())
+    }
+
+    /// Whether no group is on its way to disk.
+    pub fn is_written(&self) -> bool {
+        self.written + 1 == self.group.number
     }
 
     /// Whether nothing waits and nothing is on its way to disk.
@@ -306,7 +305,7 @@ impl Core {
             && self.pages.is_empty()
             && self.parked.is_empty()
             && self.group.is_empty()
-            && self.written + 1 == self.group.number
+            && self.is_written()
     }
 
     /// Whether pages are being read outside that will be handed back.
