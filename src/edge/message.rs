@@ -81,12 +81,11 @@ fn as_it_is(text: String) -> HeaderValue {
 pub fn event(subjects: &mut Subjects, log_id: &str, recorded: &Recorded, event: &RecordedEvent) -> Vec<Outgoing> {
     let (conversation, noun_verb) = (&*recorded.conversation, noun_verb(event.full_name));
     let id = event_id(log_id, event.seq, &recorded.hash);
-    let mut payload = Vec::with_capacity(ENVELOPE_BYTES + event.data.len());
-    write_event(&mut payload, log_id, &id, recorded, event);
-    let payload = Bytes::from(payload);
+    let bytes = ENVELOPE_BYTES + event.data.len();
+    let payload = subjects.payload(bytes, |out| write_event(out, log_id, &id, recorded, event));
     let copy = |place, subject, id| Outgoing { place, subject, id, payload: payload.clone() };
     let mut all = Vec::with_capacity(2 + recorded.inbox.len() + recorded.standby.len());
-    all.push(copy(Place::Event, subjects.event(conversation, noun_verb), id.clone()));
+    all.push(copy(Place::Event, subjects.event(conversation, noun_verb), String::new()));
     for name in &recorded.inbox {
         let subject = subjects.integration_inbox(name, conversation, noun_verb);
         all.push(copy(Place::Inbox, subject, copy_id(&id, "integration", name.as_str())));
@@ -99,6 +98,7 @@ pub fn event(subjects: &mut Subjects, log_id: &str, recorded: &Recorded, event: 
         let subject = subjects.standby(name, conversation, noun_verb);
         all.push(copy(Place::Standby, subject, copy_id(&id, "standby", name.as_str())));
     }
+    all[0].id = id;
     all
 }
 
@@ -106,9 +106,8 @@ pub fn event(subjects: &mut Subjects, log_id: &str, recorded: &Recorded, event: 
 pub fn relay(subjects: &mut Subjects, log_id: &str, relay: &Relay) -> Vec<Outgoing> {
     let (conversation, noun_verb) = (relay.conversation.as_str(), relay.direction.noun_verb());
     let id = relay_id(log_id, relay.fingerprint);
-    let mut payload = Vec::with_capacity(ENVELOPE_BYTES + relay.data.len());
-    write_relay(&mut payload, log_id, relay, &id);
-    let payload = Bytes::from(payload);
+    let bytes = ENVELOPE_BYTES + relay.data.len();
+    let payload = subjects.payload(bytes, |out| write_relay(out, log_id, relay, &id));
     let (subject, receiver) = match relay.direction {
         Direction::Received => (subjects.integration_inbox(&relay.to, conversation, noun_verb), "integration"),
         Direction::Sent => (subjects.channel_inbox(&relay.to, conversation, noun_verb), "channel"),

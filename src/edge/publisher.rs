@@ -300,7 +300,8 @@ impl Publisher {
             return;
         }
         let headers = answer.refusal.as_ref().map(error_headers).unwrap_or_default();
-        self.publish(Subject::from(&*answer.to), headers, answer.body.into()).await;
+        let subject = self.subjects.reply(&answer.to);
+        self.publish(subject, headers, answer.body.into()).await;
     }
 
     async fn rejection(&mut self, rejection: Rejection) {

@@ -5,7 +5,7 @@
 //! and `..` through.
 
 use async_nats::Subject;
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::domain::words::{CONFIG_ID, shown};
 use crate::domain::{ConversationId, Name, Refusal, Role};
@@ -185,15 +185,16 @@ pub fn may_answer(reply_prefix: &str, subject: &str) -> bool {
         && !subject.contains(|c: char| c.is_whitespace() || c.is_control())
 }
 
-/// Writes the subjects of everything that is published, from one growing buffer.
+/// Writes the subjects of everything that is published, and what is published there, into one growing buffer: each is
+/// a piece of it.
 #[derive(Debug)]
 pub struct Subjects {
     prefix: String,
     buffer: BytesMut,
 }
 
-/// Bytes of subjects that share one allocation.
-const BUFFER_BYTES: usize = 16 * 1024;
+/// Bytes that share one allocation: what waits to be written to the socket at once, so that it is soon free again.
+const BUFFER_BYTES: usize = 64 * 1024;
 
 impl Subjects {
     /// Subjects below `prefix`.
@@ -226,17 +227,34 @@ impl Subjects {
         self.write(&["rejection", conversation, verb])
     }
 
+    /// Where an answer goes.
+    pub fn reply(&mut self, to: &str) -> Subject {
+        let bytes = self.payload(to.len(), |out| out.put_slice(to.as_bytes()));
+        Subject::from_utf8(bytes).expect("it was a text")
+    }
+
     fn write(&mut self, parts: &[&str]) -> Subject {
         let length = self.prefix.len() + parts.iter().map(|part| part.len() + 1).sum::<usize>();
-        if self.buffer.capacity() < length {
-            self.buffer.reserve(BUFFER_BYTES.max(length));
-        }
+        self.make_room(length);
         self.buffer.put_slice(self.prefix.as_bytes());
         for part in parts {
             self.buffer.put_u8(b'.');
             self.buffer.put_slice(part.as_bytes());
         }
         Subject::from_utf8(self.buffer.split().freeze()).expect("tokens are UTF-8")
+    }
+
+    /// What `write` writes, of about so many bytes.
+    pub fn payload(&mut self, bytes: usize, write: impl FnOnce(&mut BytesMut)) -> Bytes {
+        self.make_room(bytes);
+        write(&mut self.buffer);
+        self.buffer.split().freeze()
+    }
+
+    fn make_room(&mut self, bytes: usize) {
+        if self.buffer.capacity() < bytes {
+            self.buffer.reserve(BUFFER_BYTES.max(bytes));
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! CloudEvents: the envelope around an event's `data`, the same on the wire and in answers about the past.
 
+use bytes::BufMut;
+
 use super::port::{Direction, Recorded, RecordedEvent, Relay};
 use crate::domain::Time;
 
@@ -18,20 +20,20 @@ pub fn event_id(log_id: &str, seq: u64, hash: &[u8; 32]) -> String {
 }
 
 /// An event as it is published, under its id: its entry's `data`, byte for byte, within the envelope.
-pub fn write_event(out: &mut Vec<u8>, log_id: &str, id: &str, recorded: &Recorded, event: &RecordedEvent) {
+pub fn write_event(out: &mut impl BufMut, log_id: &str, id: &str, recorded: &Recorded, event: &RecordedEvent) {
     let noun_verb = event.full_name.strip_prefix(TYPE_PREFIX).unwrap_or(event.full_name);
     write_begin(out, log_id, id, noun_verb, &recorded.conversation, recorded.at);
     write_rest(out, recorded.traceparent.as_deref(), &recorded.line[event.data.clone()]);
 }
 
 /// A relayed message as it is published, under the id given.
-pub fn write_relay(out: &mut Vec<u8>, log_id: &str, relay: &Relay, id: &str) {
+pub fn write_relay(out: &mut impl BufMut, log_id: &str, relay: &Relay, id: &str) {
     write_begin(out, log_id, id, relay.direction.noun_verb(), relay.conversation.as_str(), relay.at);
     write_rest(out, relay.traceparent.as_deref(), &relay.data);
 }
 
 /// In none of the parts is anything to be escaped: they are tokens, names of ours, and times.
-fn write_begin(out: &mut Vec<u8>, log_id: &str, id: &str, noun_verb: &str, subject: &str, at: Time) {
+fn write_begin(out: &mut impl BufMut, log_id: &str, id: &str, noun_verb: &str, subject: &str, at: Time) {
     let at = at.written();
     let parts = [
         r#"{"specversion":"1.0","id":""#,
@@ -49,19 +51,19 @@ fn write_begin(out: &mut Vec<u8>, log_id: &str, id: &str, noun_verb: &str, subje
         noun_verb,
         "\"",
     ];
-    parts.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
+    parts.iter().for_each(|part| out.put_slice(part.as_bytes()));
 }
 
-fn write_rest(out: &mut Vec<u8>, traceparent: Option<&str>, data: &[u8]) {
+fn write_rest(out: &mut impl BufMut, traceparent: Option<&str>, data: &[u8]) {
     if let Some(traceparent) = traceparent {
         // Checked where it was read: hexadecimal digits and hyphens.
         for part in [",\"traceparent\":\"", traceparent, "\""] {
-            out.extend_from_slice(part.as_bytes());
+            out.put_slice(part.as_bytes());
         }
     }
-    out.extend_from_slice(b",\"data\":");
-    out.extend_from_slice(data);
-    out.push(b'}');
+    out.put_slice(b",\"data\":");
+    out.put_slice(data);
+    out.put_u8(b'}');
 }
 
 const SEQ_DIGITS_MAX: usize = 20;

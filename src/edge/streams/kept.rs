@@ -5,6 +5,9 @@ use std::collections::{HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
+use async_nats::Subject;
+use bytes::Bytes;
+
 use crate::edge::message::Outgoing;
 
 /// Most messages kept: a minute or so of a busy service.
@@ -67,7 +70,7 @@ impl Kept {
         let number = self.next;
         self.next += 1;
         self.bytes += message.payload.len();
-        self.relayed.push_back(Relayed { number, after, message: message.clone() });
+        self.relayed.push_back(Relayed { number, after, message: apart(message) });
         Keep::Kept(number)
     }
 
@@ -116,6 +119,17 @@ impl Kept {
             let (_, hash) = self.ids_by_age.pop_front().expect("it is not empty");
             self.ids.remove(&hash);
         }
+    }
+}
+
+/// A message in memory of its own: as a piece of what was written with it, it would hold all of that.
+fn apart(message: &Outgoing) -> Outgoing {
+    let Outgoing { place, subject, id, payload } = message;
+    Outgoing {
+        place: *place,
+        subject: Subject::from(subject.as_str()),
+        id: id.clone(),
+        payload: Bytes::copy_from_slice(payload),
     }
 }
 
@@ -173,6 +187,18 @@ mod tests {
             assert_eq!(kept.keep(7, &message(&at.to_string())), Keep::Kept(at as u64));
         }
         assert_eq!(kept.keep(7, &message("one more")), Keep::Full);
+    }
+
+    #[test]
+    fn a_message_kept_does_not_hold_what_was_written_beside_it() {
+        let mut subjects = crate::edge::subjects::Subjects::new("p");
+        let payload = subjects.payload(3, |out| out.extend_from_slice(b"abc"));
+        let message = Outgoing { payload, subject: subjects.rejection("c", "pass"), ..message("a") };
+        let mut kept = Kept::default();
+        kept.keep(1, &message);
+        let of_its_own = &kept.relayed[0].message;
+        assert_eq!((&of_its_own.payload, &of_its_own.subject), (&message.payload, &message.subject));
+        assert!(of_its_own.payload.is_unique() && !message.payload.is_unique());
     }
 
     #[test]
