@@ -3,14 +3,15 @@
 //! By it a repeat of a command is told from another command under the same id, whatever the
 //! sender's library did with spaces and the order of keys.
 
-use std::borrow::Cow;
-
 use serde_json::Value;
 use serde_json::value::RawValue;
+use smallvec::SmallVec;
+
+use super::fields::Field;
 
 /// The canonical form of an object given as its fields.
-pub fn object(fields: &[(Cow<'_, str>, &RawValue)]) -> Vec<u8> {
-    let mut sorted: Vec<&(Cow<'_, str>, &RawValue)> = fields.iter().collect();
+pub fn object(fields: &[Field<'_>]) -> Vec<u8> {
+    let mut sorted: SmallVec<[&Field<'_>; 8]> = fields.iter().collect();
     sorted.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     let mut out =
         Vec::with_capacity(fields.iter().map(|(key, raw)| key.len() + raw.get().len() + 4).sum::<usize>() + 2);

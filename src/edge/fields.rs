@@ -9,6 +9,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
+use smallvec::SmallVec;
 
 use crate::domain::metadata::{Patch, Scalar};
 use crate::domain::words::shown;
@@ -19,19 +20,27 @@ pub const NEXT: &str = "next";
 /// Positions and counts stay below what every JSON reader can hold exactly.
 const WHOLE_MAX: u64 = (1 << 53) - 1;
 
+/// A field: its name, and its value as it was written.
+pub type Field<'a> = (Cow<'a, str>, &'a RawValue);
+
+/// The fields of most requests; more of them take memory of their own.
+const USUAL: usize = 8;
+/// The fields that most requests may have.
+const KNOWN_USUAL: usize = 12;
+
 /// The fields that nobody has asked for yet, in the order in which they stood.
 #[derive(Debug)]
 pub struct Fields<'a> {
-    left: Vec<(Cow<'a, str>, &'a RawValue)>,
-    known: Vec<&'static str>,
+    left: SmallVec<[Field<'a>; USUAL]>,
+    known: SmallVec<[&'static str; KNOWN_USUAL]>,
 }
 
 impl<'a> Fields<'a> {
     /// Reads the body: one object, or nothing at all for an empty one.
     pub fn parse(body: &'a [u8]) -> Result<Fields<'a>, Refusal> {
-        let known = Vec::with_capacity(8);
+        let known = SmallVec::new();
         if body.is_empty() {
-            return Ok(Fields { left: Vec::new(), known });
+            return Ok(Fields { left: SmallVec::new(), known });
         }
         let text = std::str::from_utf8(body)
             .map_err(|error| bad(format!("body: expected UTF-8, got another byte at {}", error.valid_up_to())))?;
@@ -40,7 +49,7 @@ impl<'a> Fields<'a> {
     }
 
     /// All fields that stood in the body, if none has been asked for yet.
-    pub fn all(&self) -> &[(Cow<'a, str>, &'a RawValue)] {
+    pub fn all(&self) -> &[Field<'a>] {
         &self.left
     }
 
@@ -192,7 +201,7 @@ fn not_an_object(text: &str, error: &serde_json::Error) -> Refusal {
 }
 
 /// An object whose keys all differ.
-struct Object<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+struct Object<'a>(SmallVec<[Field<'a>; USUAL]>);
 
 impl<'de> Deserialize<'de> for Object<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -274,7 +283,7 @@ impl<'de> Visitor<'de> for ObjectVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
-        let mut entries: Vec<(Cow<'de, str>, &'de RawValue)> = Vec::with_capacity(8);
+        let mut entries: SmallVec<[Field<'de>; USUAL]> = SmallVec::new();
         let mut seen = std::collections::HashSet::new();
         while let Some((Key(key), value)) = map.next_entry::<Key<'de>, &'de RawValue>()? {
             // A scan is quickest for the handful of fields that requests have; a body of many keys must not cost their square.

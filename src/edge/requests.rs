@@ -7,7 +7,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::canonical;
-use super::fields::{Fields, NEXT, bad, check_keys, integration_name, string, wrong};
+use super::fields::{Fields, Given, NEXT, bad, check_keys, integration_name, string, wrong};
 use super::subjects::{self, Endpoint, Route};
 use crate::domain::command::{ChannelCommand, Expected, IntegrationCommand, OperatorCommand, Target};
 use crate::domain::config::Document;
@@ -68,9 +68,9 @@ pub fn parse(endpoint: Endpoint, tail: &str, headers: Headers<'_>, body: &[u8]) 
         Route::Put(name) => put(name, headers, fields),
         Route::Export(name) => export(name, fields),
         Route::QueryConversation(id) => query_conversation(id, fields),
-        Route::QueryHistory(id) => Ok(query(Ask::Past(PastAsk::History { id, span: span(fields)? }))),
+        Route::QueryHistory(id) => Ok(query(Ask::from(PastAsk::History { id, span: span(fields)? }))),
         Route::QueryConversations => conversations(fields),
-        Route::QueryLog => Ok(query(Ask::Past(PastAsk::Log { span: span(fields)? }))),
+        Route::QueryLog => Ok(query(Ask::from(PastAsk::Log { span: span(fields)? }))),
         Route::QueryConfig => query_config(fields),
     }
 }
@@ -235,10 +235,11 @@ impl Body<'_> {
     }
 
     fn metadata(&mut self) -> Result<Patch, Refusal> {
-        let Some(given) = self.fields.patch("metadata")? else { return Ok(Patch::default()) };
+        let Some(Given { value, .. }) = self.fields.patch("metadata")? else { return Ok(Patch::default()) };
         // Not as it was written, which may be any number of spaces.
-        let written = serde_json::value::to_raw_value(&given.value).expect("our values are JSON");
-        Ok(self.keep_personal("metadata", &written, given.value))
+        let write = |out: &mut Vec<u8>| serde_json::to_writer(out, &value).expect("our values are JSON");
+        self.recorded.push_personal("metadata", write);
+        Ok(value)
     }
 
     fn content(&mut self) -> Result<(), Refusal> {
@@ -252,23 +253,20 @@ impl Body<'_> {
     }
 
     fn keep<T>(&mut self, key: &'static str, raw: &RawValue, value: T) -> T {
-        self.recorded.plain.push((key, on_one_line(raw)));
+        self.recorded.push(key, |out| write_on_one_line(raw, out));
         value
     }
 
     fn keep_personal<T>(&mut self, key: &'static str, raw: &RawValue, value: T) -> T {
-        self.recorded.personal.push((key, on_one_line(raw)));
+        self.recorded.push_personal(key, |out| write_on_one_line(raw, out));
         value
     }
 }
 
 /// JSON as the log takes it: an entry is one line, and callers lay out their bodies as they like. A line feed stands
 /// between two tokens only, as strings must escape it.
-fn on_one_line(raw: &RawValue) -> Box<RawValue> {
-    match raw.get().contains('\n') {
-        true => RawValue::from_string(raw.get().replace('\n', " ")).expect("space for space it is the same JSON"),
-        false => raw.to_owned(),
-    }
+fn write_on_one_line(raw: &RawValue, out: &mut Vec<u8>) {
+    out.extend(raw.get().bytes().map(|byte| if byte == b'\n' { b' ' } else { byte }));
 }
 
 fn put(name: Name, headers: Headers<'_>, mut fields: Fields<'_>) -> Result<Request, Refusal> {
@@ -315,7 +313,7 @@ fn export(name: Name, mut fields: Fields<'_>) -> Result<Request, Refusal> {
     let after = fields.read("after", place)?.map(|given| given.value);
     let limit = fields.whole("limit", EXPORT_BYTES_MIN, EXPORT_BYTES_MAX)?.unwrap_or(EXPORT_BYTES_MAX) as usize;
     fields.finish()?;
-    Ok(request(By::caller(Role::Operator, name, None), Ask::Past(PastAsk::Export { after, limit })))
+    Ok(request(By::caller(Role::Operator, name, None), Ask::from(PastAsk::Export { after, limit })))
 }
 
 fn conversations(mut fields: Fields<'_>) -> Result<Request, Refusal> {
@@ -357,7 +355,7 @@ fn owner(fields: &mut Fields<'_>) -> Result<Option<Option<Name>>, Refusal> {
 fn query_conversation(id: ConversationId, mut fields: Fields<'_>) -> Result<Request, Refusal> {
     let moment = moment(&mut fields)?;
     Ok(query(match moment {
-        Some(at) => Ask::Past(PastAsk::Conversation { id, at }),
+        Some(at) => Ask::from(PastAsk::Conversation { id, at }),
         None => Ask::State { id },
     }))
 }
@@ -365,7 +363,7 @@ fn query_conversation(id: ConversationId, mut fields: Fields<'_>) -> Result<Requ
 fn query_config(mut fields: Fields<'_>) -> Result<Request, Refusal> {
     let moment = moment(&mut fields)?;
     Ok(query(match moment {
-        Some(at) => Ask::Past(PastAsk::Config { at }),
+        Some(at) => Ask::from(PastAsk::Config { at }),
         None => Ask::Config,
     }))
 }

@@ -6,7 +6,6 @@
 use std::ops::Range;
 
 use serde::Serialize;
-use serde_json::value::RawValue;
 
 use crate::domain::words::Written;
 use crate::domain::{By, Text, Time};
@@ -163,7 +162,7 @@ impl Line {
         self.key(key);
         let start = self.bytes.len();
         self.value(value);
-        self.note_personal(start);
+        self.note_personal(start..self.bytes.len());
     }
 
     /// Writes a key and a personal text, if there is one.
@@ -172,27 +171,22 @@ impl Line {
         self.key(key);
         let start = self.bytes.len();
         self.words(text);
-        self.note_personal(start);
+        self.note_personal(start..self.bytes.len());
     }
 
-    /// Writes a key and what a caller wrote as JSON.
-    pub fn json(&mut self, key: &'static str, value: &RawValue) {
-        self.key(key);
-        self.raw(value.get().as_bytes());
-    }
-
-    /// Writes a key and a personal value that a caller wrote as JSON.
-    pub fn personal_json(&mut self, key: &'static str, value: &RawValue) {
-        self.key(key);
+    /// Writes all fields of an object that has just begun, of which those values are personal.
+    pub fn fields(&mut self, fields: &[u8], personal: &[Range<u32>]) {
         let start = self.bytes.len();
-        self.raw(value.get().as_bytes());
-        self.note_personal(start);
+        self.raw(fields);
+        for value in personal {
+            self.note_personal(start + value.start as usize..start + value.end as usize);
+        }
     }
 
-    fn note_personal(&mut self, start: usize) {
+    fn note_personal(&mut self, value: Range<usize>) {
         let Some(personal) = &mut self.personal else { return };
-        if !matches!(&self.bytes[start..], b"null" | b"{}") {
-            personal.push(start as u32..self.bytes.len() as u32);
+        if !matches!(&self.bytes[value.clone()], b"null" | b"{}") {
+            personal.push(value.start as u32..value.end as u32);
         }
     }
 

@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use serde_json::value::RawValue;
+use smallvec::SmallVec;
 
 use super::paged::Ascending;
 use crate::domain::command::Expected;
@@ -42,7 +43,13 @@ pub enum Ask {
     /// The configuration as it is now.
     Config,
     /// Something of the past, read from the log.
-    Past(PastAsk),
+    Past(Box<PastAsk>),
+}
+
+impl From<PastAsk> for Ask {
+    fn from(ask: PastAsk) -> Ask {
+        Ask::Past(Box::new(ask))
+    }
 }
 
 /// A command of a caller, with what is recorded of it besides what it means.
@@ -68,13 +75,55 @@ pub struct CommandAsk {
     pub sent_at: Option<Text>,
 }
 
-/// The body of a command as the log keeps it: what is nobody's secret, and the personal values.
+/// Bytes of what is recorded of a usual body.
+const BODY_BYTES_USUAL: usize = 128;
+
+/// The body of a command as the log keeps it, written already, for it travels from thread to thread: fields with plain
+/// values, and then `user`, `metadata` and `reason`, where given, which are personal.
 #[derive(Debug, Default, Clone)]
 pub struct RecordedBody {
-    /// Fields with plain values, as JSON.
-    pub plain: Vec<(&'static str, Box<RawValue>)>,
-    /// `user`, `metadata` and `reason`, where given, as JSON.
-    pub personal: Vec<(&'static str, Box<RawValue>)>,
+    fields: Vec<u8>,
+    personal: SmallVec<[Range<u32>; 3]>,
+}
+
+impl RecordedBody {
+    /// Adds a field with a plain value, which is JSON on one line. The personal ones come behind all of these.
+    pub fn push(&mut self, key: &'static str, write: impl FnOnce(&mut Vec<u8>)) {
+        debug_assert!(self.personal.is_empty(), "{key} stands behind a personal value");
+        self.write(key, write);
+    }
+
+    /// Adds a field with a personal value, which is JSON on one line.
+    pub fn push_personal(&mut self, key: &'static str, write: impl FnOnce(&mut Vec<u8>)) {
+        let value = self.write(key, write);
+        self.personal.push(value);
+    }
+
+    fn write(&mut self, key: &'static str, write: impl FnOnce(&mut Vec<u8>)) -> Range<u32> {
+        let begin: &[u8] = match self.fields.is_empty() {
+            true => {
+                self.fields.reserve(BODY_BYTES_USUAL);
+                b"\""
+            }
+            false => b",\"",
+        };
+        for part in [begin, key.as_bytes(), b"\":"] {
+            self.fields.extend_from_slice(part);
+        }
+        let start = self.fields.len() as u32;
+        write(&mut self.fields);
+        start..self.fields.len() as u32
+    }
+
+    /// The fields as they stand between the braces of an object.
+    pub fn fields(&self) -> &[u8] {
+        &self.fields
+    }
+
+    /// Where the personal values stand in them.
+    pub fn personal(&self) -> &[Range<u32>] {
+        &self.personal
+    }
 }
 
 /// A whole configuration to be put in the place of today's.

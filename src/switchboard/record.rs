@@ -165,12 +165,7 @@ fn write_command(line: &mut Line, cause: &Cause<'_>) {
     if let Some(body) = cause.body {
         line.key("body");
         line.open();
-        for (key, value) in &body.plain {
-            line.json(key, value);
-        }
-        for (key, value) in &body.personal {
-            line.personal_json(key, value);
-        }
+        line.fields(body.fields(), body.personal());
         line.close();
     }
     line.close();

@@ -18,7 +18,7 @@ use crate::log::{Cache, Log, LogError, Outcome, Reader, Room};
 
 /// What the owner hears.
 enum Input {
-    Request(Box<(Request, Place)>),
+    Request(Request, Place),
     Ready(bool),
     ClosedPage(Box<ListJob>),
     Written(Written),
@@ -73,10 +73,10 @@ impl Handle {
     /// Hands over a request that has its place; gives it back where nobody is there any more. Never blocks.
     #[allow(clippy::result_large_err, reason = "what is given back is the request itself")]
     pub fn hand_over(&self, request: Request, place: Place) -> Result<(), Request> {
-        match self.inputs.try_send(Input::Request(Box::new((request, place)))) {
+        match self.inputs.try_send(Input::Request(request, place)) {
             Ok(()) => Ok(()),
-            Err(TrySendError::Full(Input::Request(both)) | TrySendError::Disconnected(Input::Request(both))) => {
-                Err(both.0)
+            Err(TrySendError::Full(Input::Request(back, _)) | TrySendError::Disconnected(Input::Request(back, _))) => {
+                Err(back)
             }
             Err(_) => unreachable!("what comes back is what was sent"),
         }
@@ -219,7 +219,7 @@ fn wait(core: &Core, now: Time) -> Duration {
 /// Takes one input in; the time, where it is the one to stop.
 fn hear(core: &mut Core, input: Input, clock: &Clock) -> Option<Time> {
     match input {
-        Input::Request(both) => core.admitted(both.0, both.1),
+        Input::Request(request, place) => core.admitted(request, place),
         Input::Ready(ready) => core.ready(ready, clock()),
         Input::ClosedPage(job) => core.closed_page(*job),
         Input::Written(written) => core.written(written),

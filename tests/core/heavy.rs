@@ -134,7 +134,7 @@ fn questions_about_the_past_wait_in_the_queue_while_the_disk_takes_its_time() {
     site.step();
     site.take();
     let ask = || PastAsk::History { id: Some(conversation("held00000")), span: Span { limit: 1, ..Span::default() } };
-    let replies: Vec<_> = (0..3000).map(|_| site.hand(anybody(), Ask::Past(ask()))).collect();
+    let replies: Vec<_> = (0..3000).map(|_| site.hand(anybody(), Ask::from(ask()))).collect();
     for _ in 0..10 {
         site.step();
         site.take();

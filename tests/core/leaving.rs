@@ -33,7 +33,7 @@ fn questions_refusals_and_what_is_so_already_wait_for_the_group_before_them() {
     let state = site.hand(anybody(), Ask::State { id: conversation("c1") });
     let list = site.hand(anybody(), Ask::List(Box::new(everything(10))));
     let past =
-        site.hand(anybody(), Ask::Past(PastAsk::Conversation { id: conversation("c1"), at: Moment::Time(site.now) }));
+        site.hand(anybody(), Ask::from(PastAsk::Conversation { id: conversation("c1"), at: Moment::Time(site.now) }));
     let replies: Vec<Text> = vec![refused, unchanged, state, list, past];
     site.step();
     site.take();

@@ -137,7 +137,7 @@ fn a_configuration_on_its_way_to_disk_is_waited_for() {
     site.step();
     site.take();
     let moment = Moment::Time(site.now);
-    let asked = site.hand(anybody(), Ask::Past(PastAsk::Conversation { id: conversation("c1"), at: moment }));
+    let asked = site.hand(anybody(), Ask::from(PastAsk::Conversation { id: conversation("c1"), at: moment }));
     site.run();
     let shown = site.answer(&asked).unwrap();
     assert_eq!(shown["conversation"]["affordances"]["end_conversation"], false);
@@ -221,7 +221,7 @@ fn events_are_read_as_they_were_published() {
 #[test]
 fn the_history_of_the_configuration_is_its_own() {
     let mut site = lived();
-    let page = site.question(anybody(), Ask::Past(PastAsk::History { id: None, span: span(100) }));
+    let page = site.question(anybody(), Ask::from(PastAsk::History { id: None, span: span(100) }));
     assert!(seqs(&page).len() > 4);
     assert!(page["events"].as_array().unwrap().iter().all(|event| event["subject"] == "_config"));
 }
@@ -269,12 +269,12 @@ fn an_answer_about_the_past_lacks_nothing_up_to_the_head_that_it_names() {
     site.ask(start("c3"));
     let all = || span(1000);
     let asked = [
-        Ask::Past(PastAsk::History { id: Some(conversation("c3")), span: all() }),
-        Ask::Past(PastAsk::Log { span: all() }),
+        Ask::from(PastAsk::History { id: Some(conversation("c3")), span: all() }),
+        Ask::from(PastAsk::Log { span: all() }),
     ];
     let replies = asked.map(|ask| site.hand(anybody(), ask));
     let ahead = Moment::Seq(site.head().next_seq);
-    let then = site.hand(anybody(), Ask::Past(PastAsk::Conversation { id: conversation("c3"), at: ahead }));
+    let then = site.hand(anybody(), Ask::from(PastAsk::Conversation { id: conversation("c3"), at: ahead }));
     site.step();
     assert!(site.take() && site.write(), "the questions have left for the log");
     // It goes on before it is read for them.

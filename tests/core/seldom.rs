@@ -2,7 +2,6 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 use switchboard::domain::command::{ChannelCommand, IntegrationCommand, OperatorCommand};
 use switchboard::domain::{By, Command};
@@ -194,7 +193,7 @@ fn telling(call: Call) -> Request {
         }
         other => panic!("{} tells nothing", other.verb()),
     }
-    ask.body.personal.push(("reason", to_raw_value(SECRET).unwrap()));
+    ask.body.push_personal("reason", |out| serde_json::to_writer(out, SECRET).unwrap());
     ask.traceparent = Some(TRACE.into());
     request
 }

@@ -228,19 +228,19 @@ impl Site {
     }
 
     pub fn conversation_at(&mut self, id: &str, at: Moment) -> Value {
-        self.question(anybody(), Ask::Past(PastAsk::Conversation { id: conversation(id), at }))
+        self.question(anybody(), Ask::from(PastAsk::Conversation { id: conversation(id), at }))
     }
 
     pub fn config_at(&mut self, at: Moment) -> Value {
-        self.question(anybody(), Ask::Past(PastAsk::Config { at }))
+        self.question(anybody(), Ask::from(PastAsk::Config { at }))
     }
 
     pub fn history(&mut self, id: &str, span: Span) -> Value {
-        self.question(anybody(), Ask::Past(PastAsk::History { id: Some(conversation(id)), span }))
+        self.question(anybody(), Ask::from(PastAsk::History { id: Some(conversation(id)), span }))
     }
 
     pub fn log_of(&mut self, span: Span) -> Value {
-        self.question(anybody(), Ask::Past(PastAsk::Log { span }))
+        self.question(anybody(), Ask::from(PastAsk::Log { span }))
     }
 
     pub fn question(&mut self, by: By, ask: Ask) -> Value {

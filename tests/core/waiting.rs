@@ -59,7 +59,7 @@ fn a_question_about_the_past_of_who_left_memory_while_it_waited_is_answered() {
     let mut other = usual();
     other["settings"]["legacy_csat"] = json!(true);
     site.hand(olga(), Ask::Put(Box::new(put(&other))));
-    let question = site.hand(anybody(), Ask::Past(PastAsk::Conversation { id: conversation("c1"), at }));
+    let question = site.hand(anybody(), Ask::from(PastAsk::Conversation { id: conversation("c1"), at }));
     site.step();
     assert!(site.take());
     assert!(site.end_keeping());
@@ -79,7 +79,7 @@ fn a_question_about_the_past_waits_for_what_was_decided_before_it() {
     site.step();
     assert!(site.take(), "the pass is on its way to the disk");
     let question =
-        site.hand(anybody(), Ask::Past(PastAsk::Conversation { id: conversation("c1"), at: Moment::Time(site.now) }));
+        site.hand(anybody(), Ask::from(PastAsk::Conversation { id: conversation("c1"), at: Moment::Time(site.now) }));
     site.step();
     assert!(!site.take() && !site.core.is_idle(), "nothing is read before it is there");
     site.run();
@@ -95,7 +95,7 @@ fn a_question_that_waits_when_the_log_fails_is_told_so() {
     site.step();
     assert!(site.take(), "the pass is on its way to the disk");
     let at = Moment::Time(site.now);
-    let question = site.hand(anybody(), Ask::Past(PastAsk::Conversation { id: conversation("c1"), at }));
+    let question = site.hand(anybody(), Ask::from(PastAsk::Conversation { id: conversation("c1"), at }));
     site.step();
     site.core.log_failed();
     let last = site.core.give_up().expect("somebody waits").into_failure();

@@ -149,8 +149,8 @@ fn ask_something(site: &mut Site, dice: &mut Dice) {
     let ask = match dice.below(4) {
         0 => Ask::State { id },
         1 => Ask::List(Box::new(ListAsk { limit: 1 + dice.below(30) as usize, ..ListAsk::default() })),
-        2 => Ask::Past(PastAsk::Conversation { id, at }),
-        _ => Ask::Past(PastAsk::History { id: Some(id), span }),
+        2 => Ask::from(PastAsk::Conversation { id, at }),
+        _ => Ask::from(PastAsk::History { id: Some(id), span }),
     };
     site.hand(anybody(), ask);
 }

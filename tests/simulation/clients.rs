@@ -78,7 +78,7 @@ impl Clients {
             }
             What::State(id) => Request { by: asked.by.clone(), ask: Ask::State { id: conversation(&id) }, reply },
             What::List(ask) => Request { by: asked.by.clone(), ask: Ask::List(Box::new(ask)), reply },
-            What::Past(ask) => Request { by: asked.by.clone(), ask: Ask::Past(ask), reply },
+            What::Past(ask) => Request { by: asked.by.clone(), ask: ask.into(), reply },
         }
     }
 

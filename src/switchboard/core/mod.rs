@@ -347,7 +347,7 @@ impl Core {
             Ask::State { id } => self.state(by, &id, reply),
             Ask::List(ask) => self.list(by, *ask, reply),
             Ask::Config => self.answer(by, reply, answer::config(&self.config.config)),
-            Ask::Past(ask) => self.past(by, ask, reply),
+            Ask::Past(ask) => self.past(by, *ask, reply),
         }
     }
 

@@ -1,10 +1,13 @@
 //! A request, as text: `endpoint tail`, the command id and the trace on a line each (empty for none), then the body.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::Value;
+use serde_json::value::RawValue;
 use switchboard::domain::{Refusal, Role};
 use switchboard::edge::requests::{BODY_BYTES_MAX, CONFIG_BYTES_MAX, CONTENT_BYTES_MAX, Headers, parse};
 use switchboard::edge::subjects::Endpoint;
-use switchboard::switchboard::port::{Ask, CommandAsk, ListAsk, PastAsk, Request};
+use switchboard::switchboard::port::{Ask, CommandAsk, ListAsk, PastAsk, RecordedBody, Request};
 
 /// The most that a refusal may say: what a caller sent is repeated in part only.
 const MESSAGE_BYTES_MAX: usize = 1024;
@@ -67,10 +70,11 @@ fn check_request(request: &Request, written: &Written<'_>) {
         Ask::Command(ask) => check_command(request, ask, written),
         Ask::Put(ask) => assert_eq!(ask.canonical.is_empty(), written.headers.command_id.is_none()),
         Ask::List(ask) => assert!((1..=1000).contains(&ask.limit)),
-        Ask::Past(PastAsk::History { span, .. } | PastAsk::Log { span }) => {
-            assert!((1..=1000).contains(&span.limit));
-        }
-        Ask::State { .. } | Ask::Config | Ask::Past(_) => {}
+        Ask::Past(ask) => match &**ask {
+            PastAsk::History { span, .. } | PastAsk::Log { span } => assert!((1..=1000).contains(&span.limit)),
+            PastAsk::Conversation { .. } | PastAsk::Config { .. } | PastAsk::Export { .. } => {}
+        },
+        Ask::State { .. } | Ask::Config => {}
     }
 }
 
@@ -90,13 +94,21 @@ fn check_command(request: &Request, ask: &CommandAsk, written: &Written<'_>) {
         let is_plain = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'-');
         assert!(trace.len() == 55 && trace.bytes().all(is_plain), "{trace:?}");
     }
-    let plain = ask.body.plain.iter().map(|kept| (kept, false));
-    for ((key, raw), is_personal) in plain.chain(ask.body.personal.iter().map(|kept| (kept, true))) {
-        assert!(!matches!(*key, "content" | "actor" | "expected_epoch" | "expected_version"), "{key} is recorded");
-        assert_eq!(is_personal, matches!(*key, "user" | "metadata" | "reason"), "{key}");
-        assert!(!raw.get().contains('\n'), "{key} is recorded over several lines");
-        serde_json::from_str::<Value>(raw.get()).expect("what is recorded is JSON");
+    check_recorded(&ask.body);
+}
+
+/// What the log keeps of a body is the inside of an object, on one line, and knows what is personal in it.
+fn check_recorded(body: &RecordedBody) {
+    let text = std::str::from_utf8(body.fields()).expect("what is recorded is UTF-8");
+    assert!(!text.contains('\n'), "recorded over several lines: {text}");
+    let object = format!("{{{text}}}");
+    let fields: BTreeMap<&str, &RawValue> = serde_json::from_str(&object).expect("what is recorded is JSON");
+    for key in ["content", "actor", "expected_epoch", "expected_version"] {
+        assert!(!fields.contains_key(key), "{key} is recorded");
     }
+    let personal = ["user", "metadata", "reason"].iter().filter_map(|key| Some(fields.get(key)?.get()));
+    let known = body.personal().iter().map(|value| &text[value.start as usize..value.end as usize]);
+    assert_eq!(personal.collect::<BTreeSet<_>>(), known.collect(), "{text}");
 }
 
 /// The same body in another layout is the same request.
