@@ -12,7 +12,7 @@ use crate::edge;
 use crate::log::{Cache, Directory, DiskLog, Log, LogError, Reader};
 use crate::switchboard::core::{Core, Restored};
 use crate::switchboard::fingerprint::Secret;
-use crate::switchboard::port::{Ask, PutAsk, Request};
+use crate::switchboard::port::{Ask, Effect, PutAsk, Request};
 use crate::switchboard::restore::restore;
 use crate::switchboard::{self, Archive, Gauges, Handle};
 use crate::tools::config_file::ConfigFile;
@@ -89,8 +89,7 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()> + Send) ->
     let archive = Archive { reader, cache: Some(cache.clone()), key: secret.0 };
     let core = Core::new(secret, Box::new(cache.clone()), gauges.clone(), options.queue, restored);
     let (outlet, effects) = mpsc::channel(GROUPS_WAITING_MAX);
-    // Where nobody takes effects any more the service is ending: what is recorded is published at the next start.
-    let outlet: switchboard::Outlet = Box::new(move |group| drop(outlet.blocking_send(group)));
+    let outlet = Box::new(ToPublisher(outlet));
     let (handle, threads) =
         switchboard::start(core, log, cache.clone(), gauges.clone(), options.queue, outlet, Arc::new(now))
             .map_err(|error| ServeError::Thread(format!("could not start a thread: {error}")))?;
@@ -115,6 +114,20 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()> + Send) ->
     served.map_err(ServeError::Edge)?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Where the publisher takes what leaves.
+struct ToPublisher(mpsc::Sender<Vec<Effect>>);
+
+impl switchboard::Outlet for ToPublisher {
+    fn take(&mut self, effects: Vec<Effect>) {
+        // Where nobody takes effects any more the service is ending: what is recorded is published at the next start.
+        let _ = self.0.blocking_send(effects);
+    }
+
+    fn has_room(&self) -> bool {
+        self.0.capacity() > 0
+    }
 }
 
 fn receivers(config: &Config) -> BTreeSet<edge::Receiver> {

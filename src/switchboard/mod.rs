@@ -28,9 +28,12 @@ mod sizes;
 pub mod slot;
 mod state;
 pub mod threads;
+mod ways;
 pub mod what_if;
+pub mod writer;
 
 pub use gauges::Gauges;
 pub use past::Archive;
 pub use sizes::PartSizes;
-pub use threads::{Clock, Handle, Outlet, Threads, start};
+pub use threads::{Clock, Handle, Threads, start};
+pub use writer::Outlet;

@@ -1,20 +1,21 @@
-//! The plain threads: the owner of state, which decides and never blocks; the writer of the log,
-//! which blocks in fsync; and the keeper of the cache, for which nobody waits.
+//! The plain threads: the owner of state, which decides, and blocks only where it writes by itself ([`super::ways`]);
+//! the writer of the log, which blocks in fsync; and the keeper of the cache, for which nobody waits.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use super::admission::{Admission, Place};
 use super::core::{Core, Save, Saved};
 use super::gauges::Gauges;
-use super::group::{Group, Written};
-use super::port::{Effect, ListJob, Request};
+use super::group::Written;
+use super::port::{ListJob, Request};
 use super::restore::keep;
+use super::ways::Ways;
+use super::writer::{Outlet, Writer, write_groups};
 use crate::domain::{Name, Role, Time};
-use crate::log::{Cache, Log, LogError, Outcome, Reader, Room};
+use crate::log::{Cache, Log, Reader};
 
 /// What the owner hears.
 enum Input {
@@ -31,9 +32,6 @@ enum Input {
 
 /// Tells the time; the only clock that the switchboard has.
 pub type Clock = Arc<dyn Fn() -> Time + Send + Sync>;
-
-/// Takes the effects of one group, in order, on the writer's thread.
-pub type Outlet = Box<dyn FnMut(Vec<Effect>) + Send>;
 
 /// How the edge reaches the owner of state. Cheap to clone.
 #[derive(Clone)]
@@ -56,10 +54,6 @@ const INPUTS_BESIDE: usize = 256;
 
 /// How long a stop waits for pages that are being read.
 const PAGES_WAIT_MS: u64 = 5000;
-
-/// How long, and how often, a group waits for room on a disk that has just filled up: half a minute.
-const ROOM_WAIT: Duration = Duration::from_millis(100);
-const ROOM_WAITS_MAX: usize = 300;
 
 /// The wait between two looks where nothing falls due.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -119,7 +113,7 @@ pub fn start(
     cache: Cache,
     gauges: Arc<Gauges>,
     waiting_max: usize,
-    outlet: Outlet,
+    outlet: Box<dyn Outlet>,
     clock: Clock,
 ) -> std::io::Result<(Handle, Threads)> {
     // Whatever has a place has room here, and a little beside it for what the threads tell each other.
@@ -128,16 +122,17 @@ pub fn start(
     let (groups, to_write) = sync_channel(1);
     let (saves, to_keep) = sync_channel(1);
     let reader = log.reader();
-    let (of_writer, of_writers_clock) = (inputs.clone(), clock.clone());
-    let writer = Builder::new()
-        .name("writer".into())
-        .spawn(move || write_groups(log, &to_write, &of_writer, &gauges, outlet, &of_writers_clock))?;
+    let shared = Arc::new(Mutex::new(Some(Writer::new(log, outlet, gauges, clock.clone()))));
+    let mut ways = Ways::new(groups, shared.clone());
+    let of_writer = inputs.clone();
+    let tell = move |written: Option<Written>| of_writer.send(written.map_or(Input::LogFailed, Input::Written)).is_ok();
+    let writer = Builder::new().name("writer".into()).spawn(move || write_groups(&shared, &to_write, tell))?;
     let of_keeper = inputs.clone();
     let keeper =
         Builder::new().name("keeper".into()).spawn(move || keep_states(&cache, &reader, &to_keep, &of_keeper))?;
     let owner = Builder::new().name("owner".into()).spawn(move || {
         let heard = Heard { inputs: heard, max: waiting_max + INPUTS_BESIDE };
-        own(core, &heard, &groups, &saves, &clock)
+        own(core, &heard, &mut ways, &saves, &clock)
     })?;
     Ok((Handle { inputs, admission }, Threads { owner, writer, keeper }))
 }
@@ -157,9 +152,8 @@ struct Heard {
     max: usize,
 }
 
-fn own(mut core: Core, heard: &Heard, groups: &SyncSender<Group>, saves: &SyncSender<Save>, clock: &Clock) -> Core {
+fn own(mut core: Core, heard: &Heard, ways: &mut Ways, saves: &SyncSender<Save>, clock: &Clock) -> Core {
     let mut stopping_since = None;
-    let mut writes = true;
     loop {
         let wait = wait(&core, clock());
         match heard.inputs.recv_timeout(wait) {
@@ -176,19 +170,11 @@ fn own(mut core: Core, heard: &Heard, groups: &SyncSender<Group>, saves: &SyncSe
             for input in heard.inputs.try_iter().take(heard.max) {
                 hear(&mut core, input, clock);
             }
-            if let Some(group) = core.give_up() {
-                let _ = groups.send(group);
-            }
+            ways.give_up(&mut core);
             return core;
         }
         core.step(clock());
-        // What is decided during a write goes into one group, which costs and takes as long as one: so the next is handed
-        // over when the last one is written. Then there is always room for it.
-        if core.is_written()
-            && let Some(group) = core.take_group()
-        {
-            writes = groups.try_send(group).is_ok();
-        }
+        let writes = ways.write(&mut core);
         if let Some(save) = core.take_save() {
             // One round at a time is under way, so there is always room.
             let _ = saves.try_send(save);
@@ -209,7 +195,7 @@ fn own(mut core: Core, heard: &Heard, groups: &SyncSender<Group>, saves: &SyncSe
 }
 
 fn wait(core: &Core, now: Time) -> Duration {
-    if core.has_work() {
+    if core.has_work() || core.has_failed() {
         return Duration::ZERO;
     }
     let until = core.next_look().map(|at| Duration::from_millis(at.ms_since(now)));
@@ -233,107 +219,6 @@ fn hear(core: &mut Core, input: Input, clock: &Clock) -> Option<Time> {
         }
     }
     None
-}
-
-fn write_groups(
-    mut log: Box<dyn Log>,
-    to_write: &Receiver<Group>,
-    inputs: &SyncSender<Input>,
-    gauges: &Gauges,
-    mut outlet: Outlet,
-    clock: &Clock,
-) -> Box<dyn Log> {
-    look_for_room(log.as_ref(), gauges);
-    loop {
-        let mut group = match to_write.recv_timeout(LOOK_EVERY) {
-            Ok(group) => group,
-            Err(RecvTimeoutError::Timeout) => {
-                // A full disk stops timers too, and then nothing may ever come that asks again.
-                look_for_room(log.as_ref(), gauges);
-                continue;
-            }
-            Err(RecvTimeoutError::Disconnected) => return log,
-        };
-        let begun = clock();
-        let positions = match append_when_there_is_room(log.as_mut(), &group, gauges) {
-            Ok(positions) => positions,
-            Err(error) => {
-                tracing::error!(%error, "the log could not be written: the service stops, and the outcome of what was under way is unknown");
-                gauges.log_failed.store(true, Ordering::Relaxed);
-                outlet(group.into_failure());
-                let _ = inputs.send(Input::LogFailed);
-                // What the owner decided meanwhile, and what still waits, hears the same until it has given up.
-                to_write.iter().for_each(|group| outlet(group.into_failure()));
-                return log;
-            }
-        };
-        let (number, took_ms) = (group.number, clock().ms_since(begun));
-        let frames =
-            std::mem::take(&mut group.owners).into_iter().zip(positions.iter().map(|(frame, _)| *frame)).collect();
-        if let Some(draft) = group.drafts.last() {
-            Gauges::set(&gauges.durable_through, draft.first_seq + u64::from(draft.events) - 1);
-            gauges.groups.fetch_add(1, Ordering::Relaxed);
-            gauges.decisions.fetch_add(group.drafts.len() as u64, Ordering::Relaxed);
-        }
-        let hashes: Vec<[u8; 32]> = positions.iter().map(|(_, hash)| *hash).collect();
-        outlet(group.into_effects(&hashes));
-        if inputs.send(Input::Written(Written { number, frames, took_ms })).is_err() {
-            return log;
-        }
-    }
-}
-
-fn look_for_room(log: &dyn Log, gauges: &Gauges) {
-    let room = log.room();
-    let is_full = matches!(room, Room::Full { .. });
-    if gauges.storage_full.swap(is_full, Ordering::Relaxed) == is_full {
-        return;
-    }
-    match room {
-        Room::Full { free, needed } => {
-            tracing::error!(
-                free,
-                needed,
-                "no room on the disk: nothing is recorded until there is some; queries go on"
-            );
-        }
-        Room::Enough => tracing::info!("there is room on the disk again: commands are taken"),
-    }
-}
-
-/// Appends a group. Where another program has just filled the disk, which nothing foresees, nothing was written: the
-/// group, and everything behind it, waits for room, for a while.
-fn append_when_there_is_room(
-    log: &mut dyn Log,
-    group: &Group,
-    gauges: &Gauges,
-) -> Result<Vec<(u64, [u8; 32])>, LogError> {
-    let mut waits = 0;
-    loop {
-        match append(log, group, gauges) {
-            Err(LogError::Full { .. }) if waits < ROOM_WAITS_MAX => {
-                gauges.storage_full.store(true, Ordering::Relaxed);
-                waits += 1;
-                std::thread::sleep(ROOM_WAIT);
-            }
-            appended => return appended,
-        }
-    }
-}
-
-/// Appends the group's decisions; none is on stable storage unless all are.
-fn append(log: &mut dyn Log, group: &Group, gauges: &Gauges) -> Result<Vec<(u64, [u8; 32])>, LogError> {
-    look_for_room(log, gauges);
-    if group.drafts.is_empty() {
-        return Ok(Vec::new());
-    }
-    let outcomes = log.append(&group.drafts, gauges.published_through.load(Ordering::Relaxed))?;
-    let durable = outcomes.into_iter().map(|outcome| match outcome {
-        Outcome::Durable(position) => Ok((position.frame, position.hash)),
-        // With one owner of state nobody else can have been first, and a local log knows what it wrote.
-        Outcome::Conflict | Outcome::Unknown => Err(LogError::Stopped),
-    });
-    durable.collect()
 }
 
 fn keep_states(cache: &Cache, reader: &Reader, to_keep: &Receiver<Save>, inputs: &SyncSender<Input>) {

@@ -20,6 +20,7 @@ mod threads;
 mod timers;
 mod waiting;
 mod walk;
+mod ways;
 mod witness;
 
 use serde_json::{Value, json};

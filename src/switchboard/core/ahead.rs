@@ -47,6 +47,11 @@ impl UnderWay {
 }
 
 impl Core {
+    /// How long the slower of the last two writes took.
+    pub fn last_writes_ms(&self) -> u64 {
+        self.under_way.took_ms.into_iter().max().unwrap_or(0)
+    }
+
     /// Effects in the group beyond which it is decided too far ahead of what has left, where it has room for so many
     /// decisions: whoever asks little finds before it all that was decided of who asks much.
     pub(super) fn effects_ahead_max(&self, decisions: usize) -> usize {

@@ -291,11 +291,11 @@ impl Core {
             || self.goes_round()
             || self.has_to_rest
             || self.saving.has_work()
-            || (self.saving.has_restless() && self.is_written())
+            || (self.saving.has_restless() && self.all_is_written())
     }
 
-    /// Whether no group is on its way to disk.
-    pub fn is_written(&self) -> bool {
+    /// Whether no group is on its way to stable storage.
+    pub fn all_is_written(&self) -> bool {
         self.written + 1 == self.group.number
     }
 
@@ -305,7 +305,7 @@ impl Core {
             && self.pages.is_empty()
             && self.parked.is_empty()
             && self.group.is_empty()
-            && self.is_written()
+            && self.all_is_written()
     }
 
     /// Whether pages are being read outside that will be handed back.
