@@ -10,7 +10,7 @@ use switchboard::domain::Time;
 use switchboard::log::{Cache, Draft, Log, LogError, MemoryLog, Outcome, Reader, Room, SimulatedCache, SimulatedDisk};
 use switchboard::switchboard::core::Core;
 use switchboard::switchboard::fingerprint::Secret;
-use switchboard::switchboard::port::Effect;
+use switchboard::switchboard::port::{Ask, Effect, Request};
 use switchboard::switchboard::restore::restore;
 use switchboard::switchboard::{Gauges, Handle, Outlet, Threads, start as start_threads};
 
@@ -61,25 +61,35 @@ fn thread() -> String {
     std::thread::current().name().unwrap_or_default().to_owned()
 }
 
-/// A log each of whose writes takes so long by the clock of the threads.
-struct Timed(MemoryLog, Arc<AtomicU64>, Arc<AtomicU64>);
+/// A log whose writes take their time.
+struct Timed {
+    log: MemoryLog,
+    now: Arc<AtomicU64>,
+    /// How long each takes by the clock of the threads.
+    write_ms: Arc<AtomicU64>,
+    /// While it does, none ends.
+    hangs: Arc<AtomicBool>,
+}
 
 impl Log for Timed {
     fn append(&mut self, group: &[Draft], published_through: u64) -> Result<Vec<Outcome>, LogError> {
-        self.1.fetch_add(self.2.load(SeqCst), SeqCst);
-        self.0.append(group, published_through)
+        while self.hangs.load(SeqCst) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.now.fetch_add(self.write_ms.load(SeqCst), SeqCst);
+        self.log.append(group, published_through)
     }
 
     fn reader(&self) -> Reader {
-        self.0.reader()
+        self.log.reader()
     }
 
     fn room(&self) -> Room {
-        self.0.room()
+        self.log.room()
     }
 
     fn close(self: Box<Self>, published_through: u64) -> Result<(), LogError> {
-        Box::new(self.0).close(published_through)
+        Box::new(self.log).close(published_through)
     }
 }
 
@@ -89,6 +99,7 @@ struct Running {
     left: Receiver<Left>,
     has_room: Arc<AtomicBool>,
     write_ms: Arc<AtomicU64>,
+    hangs: Arc<AtomicBool>,
     gauges: Arc<Gauges>,
     disk: SimulatedDisk,
     asked: u64,
@@ -97,7 +108,7 @@ struct Running {
 impl Running {
     fn start() -> Running {
         let (disk, now) = (SimulatedDisk::default(), Arc::new(AtomicU64::new(1_000_000)));
-        let write_ms = Arc::new(AtomicU64::new(0));
+        let (write_ms, hangs) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let log = MemoryLog::open(&disk, uuid::Uuid::from_u128(1)).unwrap();
         let (cache, _) = Cache::open_simulated(&SimulatedCache::default(), &log.reader()).unwrap();
         let restored = restore(&log.reader(), &cache, None, |_| {}).unwrap();
@@ -106,17 +117,20 @@ impl Running {
         let (to_left, left) = channel();
         let has_room = Arc::new(AtomicBool::new(true));
         let outlet = Box::new(Slow { left: to_left, has_room: has_room.clone() });
-        let log = Box::new(Timed(log, now.clone(), write_ms.clone()));
+        let log = Box::new(Timed { log, now: now.clone(), write_ms: write_ms.clone(), hangs: hangs.clone() });
         let clock = Arc::new(move || Time(now.load(SeqCst)));
         let (handle, threads) = start_threads(core, log, cache, gauges.clone(), WAITING_MAX, outlet, clock).unwrap();
-        Running { handle, threads, left, has_room, write_ms, gauges, disk, asked: 0 }
+        Running { handle, threads, left, has_room, write_ms, hangs, gauges, disk, asked: 0 }
     }
 
     /// Lets a request wait as soon as there is a place for it.
     fn send(&mut self) {
         self.asked += 1;
         let call = start(&format!("c{}", self.asked));
-        let mut request = call.request(Some("_INBOX.a".into()));
+        self.hand(call.request(Some("_INBOX.a".into())));
+    }
+
+    fn hand(&self, mut request: Request) {
         let begun = Instant::now();
         while let Err(again) = self.handle.request(request) {
             assert!(begun.elapsed() < PATIENCE, "the owner takes no request in");
@@ -183,23 +197,48 @@ fn after_a_slow_write_the_next_are_left_to_the_writers_thread() {
     site.stop();
 }
 
-#[test]
-fn a_log_that_fails_while_the_owner_writes_answers_all_that_waits_and_the_threads_end() {
-    let mut site = Running::start();
-    site.calm_down();
+/// Lets the log fail under the group that is being written; on which thread, and what is heard until all have ended.
+fn fail(site: Running) -> (String, Vec<Option<&'static str>>) {
     site.disk.fail_syncs(true);
-    site.send();
-    let left = site.next();
-    assert_eq!((left.thread.as_str(), left.codes, left.seqs), ("owner", vec![Some("log_failed")], vec![]));
-    // What finds a place meanwhile hears the same, as long as anybody is there.
-    let late = start("late").request(Some("_INBOX.a".into()));
-    let is_taken = site.handle.request(late).is_ok();
+    site.hangs.store(false, SeqCst);
     let (ended, end) = channel();
     std::thread::spawn(move || ended.send(site.threads.join().map(|log| log.close(0).is_err())));
-    assert!(end.recv_timeout(PATIENCE).unwrap().unwrap(), "the threads end, and the log stays as it is");
-    let codes: Vec<_> = site.left.iter().flat_map(|left| left.codes).collect();
-    assert!(codes.len() <= usize::from(is_taken) && codes.iter().all(|code| *code == Some("log_failed")), "{codes:?}");
+    assert!(end.recv_timeout(PATIENCE).unwrap().unwrap(), "the threads end by themselves, and the log stays as it is");
     assert!(site.gauges.log_failed.load(SeqCst));
+    let left: Vec<Left> = site.left.iter().collect();
+    assert!(left.iter().all(|left| left.seqs.is_empty()), "nothing of it is published");
+    (left[0].thread.clone(), left.into_iter().flat_map(|left| left.codes).collect())
+}
+
+#[test]
+fn a_log_that_fails_while_the_owner_writes_ends_the_threads_with_the_word_that_it_failed() {
+    let mut site = Running::start();
+    site.calm_down();
+    site.hangs.store(true, SeqCst);
+    site.send();
+    assert_eq!(fail(site), ("owner".into(), vec![Some("log_failed")]));
+}
+
+#[test]
+fn what_waits_while_the_owner_writes_hears_that_the_log_failed_too() {
+    let mut site = Running::start();
+    site.calm_down();
+    site.hangs.store(true, SeqCst);
+    // Those that may wait, as nobody takes them in, and the first.
+    (0..WAITING_MAX / 2).for_each(|_| site.send());
+    assert_eq!(fail(site), ("owner".into(), vec![Some("log_failed"); WAITING_MAX / 2]));
+}
+
+#[test]
+fn questions_behind_a_group_that_fails_on_the_writers_thread_hear_the_same() {
+    let mut site = Running::start();
+    site.hangs.store(true, SeqCst);
+    site.send();
+    let question =
+        || Request { by: anybody(), ask: Ask::State { id: conversation("unknown") }, reply: Some("_INBOX.a".into()) };
+    // More than may wait, so that some are decided already, and wait for the first to be written.
+    (0..MANY).for_each(|_| site.hand(question()));
+    assert_eq!(fail(site), ("writer".into(), vec![Some("log_failed"); MANY + 1]));
 }
 
 #[test]
