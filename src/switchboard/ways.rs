@@ -1,8 +1,8 @@
 //! The two ways of a group to the disk: by the writer's thread, or by the owner of state itself.
 //!
 //! Through the other thread the owner can decide the next group while one is written, and groups are the fuller the more
-//! there is to do. Where there is little, nobody gains from that, and to wake a thread and be woken by it takes a good
-//! part of the time of an answer. So the owner writes by itself where nothing else is under way and groups have been
+//! there is to do. Where there is little, nobody gains from that, and to wake a thread and be woken by it takes a tenth
+//! of a command's processor time. So the owner writes by itself where nothing else is under way and groups have been
 //! small for a while. It stands still meanwhile: whatever comes waits for that write then, as its answer would have in
 //! any case, and who may wait is not the owner's to say ([`super::admission`]). What may take longer than a write is
 //! left to the thread: a disk that was slow or is full, and those who take what leaves and are behind.
@@ -14,7 +14,7 @@ use super::group::{Group, Written};
 use super::writer::{Shared, Unwritten};
 
 /// Effects of a small group: those of one command or two. Where more come at once, the next are better decided while
-/// these are written: with eight effects, eight commands in flight lost a third of their throughput.
+/// these are written.
 const SMALL_EFFECTS_MAX: usize = 5;
 /// Bytes of a small group: to pack them takes less time than to wake a thread.
 const SMALL_BYTES_MAX: usize = 64 * 1024;
