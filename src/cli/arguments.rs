@@ -51,6 +51,9 @@ pub enum Arguments {
     /// What bench measures the service beside
     #[command(hide = true)]
     BenchFloor(FloorArguments),
+    /// Fill a directory as bench --aged does, and leave it
+    #[command(hide = true)]
+    BenchFill(FillArguments),
 }
 
 const WHAT_IF_HELP: &str = "The configuration stands from the first entry on, and its timers run as if the service had never been away. Below each\n\
@@ -322,6 +325,12 @@ pub struct BenchArguments {
     /// Conversations that are open at once [default: 10000]
     #[arg(long, value_name = "N", env = "SWITCHBOARD_CONVERSATIONS")]
     pub conversations: Option<String>,
+    /// Fill the log before the first round with about so many events, of conversations most of which are closed
+    #[arg(long, value_name = "EVENTS", env = "SWITCHBOARD_AGED")]
+    pub aged: Option<String>,
+    /// Conversations that the aged log leaves open [default: as many as --conversations, one for 20 events at most]
+    #[arg(long, value_name = "N", env = "SWITCHBOARD_OPEN")]
+    pub open: Option<String>,
     /// How long a round is [default: 3s]
     #[arg(long, value_name = "DURATION", env = "SWITCHBOARD_ROUND")]
     pub round: Option<String>,
@@ -349,6 +358,20 @@ pub struct FloorArguments {
     pub nats: NatsArguments,
     #[arg(long)]
     pub pattern: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[allow(missing_docs)]
+pub struct FillArguments {
+    /// Directory to be filled; the configuration for a service on it is written beside it
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// As of bench
+    #[arg(long, value_name = "EVENTS")]
+    pub aged: Option<String>,
+    /// As of bench
+    #[arg(long, value_name = "N")]
+    pub open: Option<String>,
 }
 
 /// What an operator can ask for, as written.

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::arguments::BenchArguments;
+use super::arguments::{BenchArguments, FillArguments};
 use super::check::{Check, events};
+use crate::tools::bench::aged::{Age, FillOptions};
 use crate::tools::bench::{BenchOptions, Beside};
 use crate::tools::values;
 
@@ -13,6 +14,12 @@ const IN_FLIGHT_DEFAULT: [usize; 4] = [1, 64, 1024, 8192];
 const CONVERSATIONS_DEFAULT: usize = 10_000;
 /// Most conversations at once: beyond it the load itself takes gigabytes.
 const CONVERSATIONS_MAX: usize = 2_000_000;
+/// Most events in an aged log: they take some 200 GB.
+const AGED_MAX: usize = 1_000_000_000;
+/// Most conversations that it leaves open, each of some 300 bytes of memory: as many as a channel may have by default.
+const OPEN_MAX: usize = 10_000_000;
+/// Where nothing is said, one conversation in about two stays open at most.
+const EVENTS_FOR_ONE_OPEN: u64 = 20;
 /// Most commands begun a second: beyond it no server answers.
 const RATE_MAX: u64 = 1_000_000;
 /// How long a round is where nothing else is said.
@@ -35,7 +42,9 @@ impl Check<'_> {
         if in_flight.is_empty() && rates.is_empty() {
             in_flight = IN_FLIGHT_DEFAULT.to_vec();
         }
-        let open = self.value("--conversations", &arguments.conversations, conversations);
+        let at_once = self.value("--conversations", &arguments.conversations, conversations);
+        let at_once = at_once.unwrap_or(CONVERSATIONS_DEFAULT);
+        let age = self.age(&arguments.aged, &arguments.open, at_once as u64);
         let round = self.value("--round", &arguments.round, values::span_ms).unwrap_or(ROUND_MS_DEFAULT);
         let rounds = self.value("--rounds", &arguments.rounds, rounds).unwrap_or(ROUNDS_DEFAULT);
         let asked = self.values("--beside", &arguments.beside, beside);
@@ -47,7 +56,8 @@ impl Check<'_> {
             data: arguments.data.clone().filter(|path| is_data_named && !path.as_os_str().is_empty()),
             in_flight,
             rates,
-            conversations: open.unwrap_or(CONVERSATIONS_DEFAULT),
+            conversations: at_once,
+            age,
             round: Duration::from_millis(round),
             rounds,
             beside: if asked.is_empty() { Beside::ALL.to_vec() } else { asked.concat() },
@@ -55,6 +65,21 @@ impl Check<'_> {
             events,
             format,
         })
+    }
+
+    pub(super) fn fill(&mut self, arguments: &FillArguments) -> Option<FillOptions> {
+        let age = self.age(&arguments.aged, &arguments.open, CONVERSATIONS_DEFAULT as u64);
+        Some(FillOptions { data: arguments.data.clone(), age: age?, with_ids: true })
+    }
+
+    fn age(&mut self, aged: &Option<String>, open: &Option<String>, at_once: u64) -> Option<Age> {
+        let events = self.value("--aged", aged, |text| number(text, AGED_MAX)).map(|events| events as u64);
+        let open = self.value("--open", open, |text| number_or_none(text, OPEN_MAX)).map(|open| open as u64);
+        match (events, open) {
+            (None, None) => None,
+            (events, Some(open)) => Some(Age { events: events.unwrap_or(0), open }),
+            (Some(events), None) => Some(Age { events, open: at_once.min(events / EVENTS_FOR_ONE_OPEN) }),
+        }
     }
 }
 
@@ -73,6 +98,10 @@ fn rounds(text: &str) -> Result<usize, String> {
 fn number(text: &str, most: usize) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| (1..=most).contains(number));
     number.ok_or_else(|| format!("expected a whole number from 1 to {most}, got {text:?}"))
+}
+
+fn number_or_none(text: &str, most: usize) -> Result<usize, String> {
+    if text == "0" { Ok(0) } else { number(text, most) }
 }
 
 fn beside(text: &str) -> Result<Vec<Beside>, String> {

@@ -65,6 +65,7 @@ pub fn command(
             let access = check.access(&arguments.nats, None);
             access.map(|access| Command::BenchFloor(FloorOptions { access, pattern: arguments.pattern }))
         }
+        Arguments::BenchFill(arguments) => check.fill(&arguments).map(Command::BenchFill),
     };
     command.filter(|_| check.faults.is_empty()).ok_or(check.faults)
 }

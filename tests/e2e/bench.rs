@@ -2,11 +2,13 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use switchboard::log::{Directory, DiskLog, Log};
 
-use crate::process::{Ran, run, run_within};
+use crate::process::{Ran, exit, run, run_within, signal};
 use crate::server::binary;
 
 /// Short rounds: what is looked at is that figures are there, not how high they are.
@@ -41,6 +43,70 @@ async fn the_service_is_measured_beside_all_others_and_refuses_nothing_of_the_sc
     // A conversation that goes through the script records eleven events, and more than one is published of each.
     assert!(told["messages_of_a_conversation"].as_u64().unwrap() > 22, "{told}");
     assert!(told["events"].as_u64().unwrap() > 11, "{told}");
+    assert_eq!(std::fs::read_dir(data.path()).unwrap().count(), 0, "something is left behind");
+}
+
+#[tokio::test]
+async fn a_log_is_aged_before_the_rounds_and_the_start_on_it_is_measured() {
+    let data = tempfile::tempdir().unwrap();
+    let load = ["--in-flight", "4", "--beside", "none", "--format", "json"];
+    let young: Value = serde_json::from_str(&bench(data.path(), &load).await.well()).unwrap();
+    let old = [&load[..], &["--aged", "3000", "--open", "40"]].concat();
+    let told: Value = serde_json::from_str(&bench(data.path(), &old).await.well()).unwrap();
+    assert_eq!((&young["aged"], &told["aged"]["open"]), (&Value::Null, &40.into()), "{told}");
+    let [events, disk, start, memory] = ["events", "disk_bytes", "start_us", "memory_bytes"]
+        .map(|name| told["aged"][name].as_u64().unwrap_or_else(|| panic!("{name} is not in {told}")));
+    // No more than a conversation and the configuration beyond what was asked for, and none of it counts as measured.
+    assert!((3000 - 11..3000 + 11).contains(&events), "{told}");
+    assert!([disk, start, memory].iter().all(|figure| *figure > 0), "{told}");
+    for (figure, events) in [("line_bytes", "events"), ("disk_bytes", "events")] {
+        let each = |told: &Value| told[figure].as_f64().unwrap() / told[events].as_f64().unwrap();
+        assert!(each(&told) < 2.0 * each(&young), "{figure} of an event: {told}\n{young}");
+    }
+    assert_eq!(told["lines"][0]["service"]["refused"], 0, "{told}");
+    assert_eq!(std::fs::read_dir(data.path()).unwrap().count(), 0, "something is left behind");
+}
+
+#[tokio::test]
+async fn a_filled_directory_is_whole_and_as_old_as_asked_for() {
+    let place = tempfile::tempdir().unwrap();
+    let data = place.path().join("data");
+    let program = |arguments: &[&str]| {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_switchboard"));
+        program.args(arguments).arg("--data").arg(&data);
+        run_within(PATIENCE, program)
+    };
+    program(&["bench-fill", "--aged", "3000", "--open", "40"]).await.well();
+    program(&["verify"]).await.well();
+    let listed: Value = serde_json::from_str(&program(&["list", "--format", "json"]).await.well()).unwrap();
+    let of = |status: &str| {
+        let all = listed["conversations"].as_array().unwrap().iter();
+        all.filter(|conversation| conversation["status"] == status).count()
+    };
+    assert_eq!((of("open"), of("ending")), (40, 0), "{listed}");
+    let replayed = program(&["replay"]).await.well();
+    assert!((3000 - 11..3000 + 11).contains(&replayed.lines().count()), "{}", replayed.lines().count());
+    let closed = replayed.lines().filter(|line| line.contains("conversation.closed")).count();
+    assert!(closed > 200, "{closed} conversations were closed");
+    let directory = Arc::new(Directory::open(&data).unwrap());
+    let head = DiskLog::open(directory).unwrap().reader().head();
+    assert_eq!(head.published_through, head.next_seq - 1, "a service would publish it: nobody is to hear of it later");
+}
+
+#[tokio::test]
+async fn a_fill_that_is_interrupted_leaves_nothing_behind() {
+    let data = tempfile::tempdir().unwrap();
+    let mut program = Command::new(env!("CARGO_BIN_EXE_switchboard"));
+    program.args(["bench", "--aged", "1000000000", "--nats-server"]).arg(binary()).arg("--data").arg(data.path());
+    let mut program = program.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let fills = |entry: std::fs::DirEntry| entry.path().join("data/log/1").exists();
+    let began = std::time::Instant::now();
+    while !std::fs::read_dir(data.path()).unwrap().flatten().any(fills) {
+        assert!(began.elapsed() < PATIENCE, "nothing is filled");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    signal(program.id(), "INT");
+    assert_eq!(exit(&mut program).await.code(), Some(1));
     assert_eq!(std::fs::read_dir(data.path()).unwrap().count(), 0, "something is left behind");
 }
 

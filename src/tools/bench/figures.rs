@@ -151,9 +151,22 @@ impl Line {
     }
 }
 
+/// The service as it was when it had just started on an aged log.
+#[derive(Debug, Clone, Default)]
+pub struct Started {
+    /// What the log held, and what that took on disk.
+    pub held: Grown,
+    /// From the call of the program to the first answer.
+    pub took: Duration,
+    /// The memory that it held then, in bytes.
+    pub memory: Option<u64>,
+}
+
 /// Everything measured in one run.
 #[derive(Debug, Clone)]
 pub struct Figures {
+    /// How the service began; none where it began with an empty log.
+    pub started: Option<Started>,
     /// One line a pressure.
     pub lines: Vec<Line>,
     /// The version of the NATS server.
@@ -166,9 +179,9 @@ pub struct Figures {
     pub messages: usize,
     /// Bytes of those messages.
     pub message_bytes: usize,
-    /// What the service recorded in the whole run.
+    /// What the service recorded in the whole run, without what it began with.
     pub grown: Grown,
-    /// The lines of its log, in bytes, before they are compressed.
+    /// The lines of that, in bytes, before they are compressed.
     pub line_bytes: u64,
     /// The most memory that it held, in bytes.
     pub memory_peak: Option<u64>,

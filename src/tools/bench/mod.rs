@@ -7,8 +7,9 @@
 //! sync and at `sync_interval: always`. What counts are the ratios.
 //!
 //! The service and the floor are processes of their own. The service keeps a log of its own, which is removed
-//! afterwards; nothing is measured on a log or a prefix that somebody uses.
+//! afterwards; nothing is measured on a log or a prefix that somebody uses. It may be [aged](aged) before.
 
+pub mod aged;
 mod appends;
 mod disk;
 mod figures;
@@ -45,6 +46,8 @@ pub struct BenchOptions {
     pub rates: Vec<u64>,
     /// Conversations that are open at once.
     pub conversations: usize,
+    /// What the log holds before the first round; nothing where none is named.
+    pub age: Option<aged::Age>,
     /// How long each round is.
     pub round: Duration,
     /// How many rounds there are, of each kind.

@@ -5,7 +5,7 @@ use std::io::Write;
 use serde_json::{Value, json};
 
 use super::BenchOptions;
-use super::figures::{Figures, Grown, Line, Pressure, Rounds};
+use super::figures::{Figures, Grown, Line, Pressure, Rounds, Started};
 use crate::tools::failure::Failure;
 use crate::tools::screen::Screen;
 use crate::tools::table::{Table, write_pairs};
@@ -74,10 +74,31 @@ fn about(figures: &Figures, options: &BenchOptions) -> Vec<(&'static str, String
             written(figures, &figures.grown).map(|written| format!("; written {written}")).unwrap_or_default()
         ),
     ));
+    if let Some(started) = &figures.started {
+        pairs.extend(beginning(started, options));
+    }
     if let Some(bytes) = figures.memory_peak {
         pairs.push(("memory", format!("{} MB at most, of the service", bytes / 1_000_000)));
     }
     pairs
+}
+
+/// What the service began with, and how.
+fn beginning(started: &Started, options: &BenchOptions) -> [(&'static str, String); 2] {
+    let open = options.age.map_or(0, |age| age.open);
+    let memory = started.memory.map(|bytes| format!("; {} MB resident", bytes / 1_000_000)).unwrap_or_default();
+    [
+        (
+            "aged",
+            format!(
+                "{} events before the first round, {} bytes each on disk; {} conversations open",
+                grouped(started.held.events),
+                started.held.disk_bytes_each(),
+                grouped(open)
+            ),
+        ),
+        ("start", format!("{} after a clean stop{memory}", time(started.took.as_micros() as u64))),
+    ]
 }
 
 /// What was written for an event, and how often that is what was recorded.
@@ -225,6 +246,13 @@ fn document(figures: &Figures, options: &BenchOptions) -> Value {
         "rounds": options.rounds,
         "round_seconds": options.round.as_secs_f64(),
         "conversations": options.conversations,
+        "aged": figures.started.as_ref().map(|started| json!({
+            "events": started.held.events,
+            "open": options.age.map(|age| age.open),
+            "disk_bytes": started.held.disk_bytes,
+            "start_us": started.took.as_micros() as u64,
+            "memory_bytes": started.memory,
+        })),
         "commands_of_a_conversation": super::script::STEPS.len(),
         "messages_of_a_conversation": figures.messages,
         "message_bytes_of_a_conversation": figures.message_bytes,

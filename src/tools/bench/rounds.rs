@@ -12,12 +12,12 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::appends::Appends;
-use super::figures::{Figures, Grown, Line, Pressure, new_histogram};
+use super::figures::{Figures, Grown, Line, Pressure, Started, new_histogram};
 use super::floor::Pattern;
 use super::load::{Command, Load, Target};
 use super::script::{STEPS, Step};
 use super::stage::{self, Process, Scratch, Server};
-use super::{BenchOptions, Beside, appends, disk, usage};
+use super::{BenchOptions, Beside, aged, appends, disk, usage};
 use crate::tools::failure::Failure;
 use crate::tools::nats::{Access, connect_plain};
 use crate::tools::progress::Progress;
@@ -97,6 +97,7 @@ struct Other<T> {
 struct Stage {
     load: Load,
     service: Process,
+    started: Option<Started>,
     conversations: Conversations,
     floor: Option<(Process, Conversations)>,
     jetstream: Option<Appends>,
@@ -127,19 +128,21 @@ pub async fn measure(options: &BenchOptions, run: &str) -> Result<Figures, Failu
     }
     let lines = lines?;
     let data = stage::data_of(scratch.path());
-    let grown = look(&mut stage, &data).await.map_err(Failure::text)?;
+    let held = stage.started.as_ref().map(|started| started.held.clone()).unwrap_or_default();
+    let grown = look(&mut stage, &data).await.map_err(Failure::text)?.since(&held);
     let (messages, message_bytes) = stage.pattern.weight();
     let memory_peak = usage::memory_peak(stage.service.pid());
     stage.service.stop();
     Ok(Figures {
         lines,
+        started: stage.started,
         server_version: client.server_info().version,
         disk: stage.disk,
         echo: stage.echo.filter(|echo| !echo.is_empty()),
         messages,
         message_bytes,
         grown,
-        line_bytes: usage::line_bytes(&data).map_err(Failure::text)?,
+        line_bytes: usage::line_bytes(&data, held.events).map_err(Failure::text)?,
         memory_peak,
         left_out: stage.left_out,
     })
@@ -174,7 +177,7 @@ async fn set(
 ) -> Result<Stage, String> {
     let under = |prefix| Access { prefix, ..access.clone() };
     let (of_service, of_floor) = (under(service_prefix(run)), under(format!("floor-{run}")));
-    let service = stage::service(&of_service, options.events, scratch.path(), client).await?;
+    let (service, started) = start(options, &of_service, scratch.path(), client).await?;
     let mut load = Load::new(client.clone()).await.map_err(|error| error.to_string())?;
     let pattern = learn(&mut load, client, &of_service.prefix, options.with_ids).await?;
     let conversations = Conversations::new(&of_service.prefix, service.pid(), options);
@@ -208,7 +211,33 @@ async fn set(
         }
     }
     let (disk, echo) = (new_histogram(), floor.is_some().then(new_histogram));
-    Ok(Stage { load, service, conversations, floor, jetstream, always, pattern, disk, echo, left_out })
+    Ok(Stage { load, service, started, conversations, floor, jetstream, always, pattern, disk, echo, left_out })
+}
+
+/// Starts the service, where so asked on a log that was filled before.
+async fn start(
+    options: &BenchOptions,
+    access: &Access,
+    directory: &Path,
+    client: &Client,
+) -> Result<(Process, Option<Started>), String> {
+    let data = stage::data_of(directory);
+    if let Some(age) = options.age {
+        aged::filled(data.clone(), stage::configuration_of(directory)?, age, options.with_ids).await?;
+    }
+    let began = Instant::now();
+    let service = stage::service(access, options.events, directory, client).await?;
+    let (took, memory) = (began.elapsed(), usage::memory_resident(service.pid()));
+    if options.age.is_none() {
+        return Ok((service, None));
+    }
+    let held = Grown {
+        events: recorded(&mut Load::new(client.clone()).await.map_err(|error| error.to_string())?, &access.prefix)
+            .await?,
+        disk_bytes: usage::disk_bytes(&data),
+        written_bytes: usage::written_bytes(service.pid()),
+    };
+    Ok((service, Some(Started { held, took, memory })))
 }
 
 async fn synced_appends(
@@ -329,14 +358,18 @@ async fn probe(stage: &mut Stage, client: &Client, directory: &Path) -> Result<(
 
 /// What the service has recorded, and what its files take.
 async fn look(stage: &mut Stage, data: &Path) -> Result<Grown, String> {
-    let subject = format!("{}.query.log", stage.conversations.prefix);
-    let asked = Command { subject, headers: None, body: Bytes::from_static(br#"{"limit":1}"#) };
-    let answer = stage.load.ask(asked).await?;
-    let told: Value = serde_json::from_slice(&answer.payload).map_err(|error| error.to_string())?;
-    let events = told["head_seq"].as_u64();
     Ok(Grown {
-        events: events.ok_or("the service did not tell how many events it recorded")?,
+        events: recorded(&mut stage.load, &stage.conversations.prefix).await?,
         disk_bytes: usage::disk_bytes(data),
         written_bytes: usage::written_bytes(stage.service.pid()),
     })
+}
+
+/// How many events the log of a service holds.
+async fn recorded(load: &mut Load, prefix: &str) -> Result<u64, String> {
+    let subject = format!("{prefix}.query.log");
+    let asked = Command { subject, headers: None, body: Bytes::from_static(br#"{"limit":1}"#) };
+    let answer = load.ask(asked).await?;
+    let told: Value = serde_json::from_slice(&answer.payload).map_err(|error| error.to_string())?;
+    told["head_seq"].as_u64().ok_or_else(|| "the service did not tell how many events it recorded".into())
 }

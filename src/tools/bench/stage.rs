@@ -131,8 +131,7 @@ impl Server {
 
 /// Starts the service on a log of its own and waits until it answers.
 pub async fn service(access: &Access, events: Events, directory: &Path, client: &Client) -> Result<Process, String> {
-    let configuration = directory.join("switchboard.toml");
-    std::fs::write(&configuration, CONFIGURATION).map_err(|error| error.to_string())?;
+    let configuration = configuration_of(directory)?;
     let mut command = ourselves("serve", access)?;
     command.arg("--data").arg(data_of(directory)).arg("--config").arg(&configuration);
     command.args(["--events", if events == Events::JetStream { "jetstream" } else { "core" }]);
@@ -147,6 +146,13 @@ pub async fn floor(access: &Access, pattern: &Path, directory: &Path, client: &C
     let mut process = Process::start("floor", command.arg("--pattern").arg(pattern), directory)?;
     answers(&mut process, client, format!("{}.echo", access.prefix)).await?;
     Ok(process)
+}
+
+/// The configuration of the service, written down.
+pub fn configuration_of(directory: &Path) -> Result<PathBuf, String> {
+    let configuration = directory.join("switchboard.toml");
+    std::fs::write(&configuration, CONFIGURATION).map_err(|error| error.to_string())?;
+    Ok(configuration)
 }
 
 /// Where the service keeps its log.

@@ -18,8 +18,17 @@ pub fn processor_time(pid: u32) -> Option<Duration> {
 
 /// The most memory that a process has held, in bytes.
 pub fn memory_peak(pid: u32) -> Option<u64> {
+    memory(pid, "VmHWM:")
+}
+
+/// The memory that a process holds, in bytes.
+pub fn memory_resident(pid: u32) -> Option<u64> {
+    memory(pid, "VmRSS:")
+}
+
+fn memory(pid: u32, which: &str) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(which))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
@@ -29,12 +38,14 @@ pub fn written_bytes(pid: u32) -> Option<u64> {
     told.lines().find_map(|line| line.strip_prefix("write_bytes:"))?.trim().parse().ok()
 }
 
-/// Bytes of all lines in the log of a data directory, before they are compressed; nothing may run on it.
-pub fn line_bytes(directory: &Path) -> Result<u64, String> {
+/// Bytes of the lines behind an event in the log of a data directory, before they are compressed, but for those that
+/// share its frame; nothing may run on it.
+pub fn line_bytes(directory: &Path, after: u64) -> Result<u64, String> {
     let directory = Directory::open(directory).map_err(|error| error.to_string())?;
     let log = DiskLog::open(Arc::new(directory)).map_err(|error| error.to_string())?.reader();
     let bytes = |frame| log.header(frame).map(|header| header.map_or(0, |header| u64::from(header.raw_bytes)));
-    (1..=log.head().frames).map(bytes).sum::<Result<u64, _>>().map_err(|fault| fault.to_string())
+    let first = log.frame_of_seq(after).map_err(|fault| fault.to_string())?.map_or(1, |frame| frame + 1);
+    (first..=log.head().frames).map(bytes).sum::<Result<u64, _>>().map_err(|fault| fault.to_string())
 }
 
 /// The room that a directory's files take on disk, in bytes.
