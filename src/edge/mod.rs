@@ -14,6 +14,7 @@ mod fields;
 mod http;
 mod intake;
 pub mod message;
+mod pace;
 pub mod parting;
 mod publisher;
 mod refusals;

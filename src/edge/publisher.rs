@@ -16,9 +16,10 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::message::{self, Outgoing, Place, error_headers};
+use super::pace::Pace;
 use super::stats::Stats;
 use super::streams::{self, Acks, Happening, Health, Receiver, Streams};
 use super::subjects::Subjects;
@@ -123,6 +124,7 @@ struct Publisher {
     fence: Option<(u64, Instant)>,
     reads: JoinSet<Option<Answer>>,
     permits: Arc<Semaphore>,
+    pace: Arc<Pace>,
 }
 
 impl Publisher {
@@ -131,6 +133,7 @@ impl Publisher {
             subjects: Subjects::new(&parts.prefix),
             streams: parts.streams.clone().map(|health| streams_of(&parts, health)),
             publication: Publication::new(parts.gauges.published_through.load(Relaxed)),
+            pace: Arc::new(Pace::new(parts.gauges.clone(), Instant::now())),
             parts,
             link: None,
             fence: None,
@@ -329,17 +332,23 @@ impl Publisher {
             return self.read_done(busy(job)).await;
         }
         let (archive, handle, permits) = (self.parts.archive.clone(), self.parts.handle.clone(), self.permits.clone());
+        let pace = self.pace.clone();
         self.reads.spawn(async move {
             let Ok(_permit) = permits.acquire_owned().await else { return busy(job) };
+            let wait = pace.wait(Instant::now());
+            if !wait.is_zero() {
+                sleep(wait).await;
+            }
             // To hand a page back may wait for the switchboard, so that is done there too.
-            let reading = tokio::task::spawn_blocking(move || match past::read(job, &archive) {
+            let read = move || match pace.read(&archive, |archive| past::read(job, archive)) {
                 ReadOutcome::Answer(answer) => Some(answer),
                 ReadOutcome::Closed(job) => {
                     handle.closed_page(job);
                     None
                 }
                 ReadOutcome::Nothing => None,
-            });
+            };
+            let reading = tokio::task::spawn_blocking(read);
             reading.await.ok()?
         });
     }

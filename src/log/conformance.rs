@@ -3,6 +3,7 @@
 mod damage;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -82,6 +83,7 @@ for_every_engine! {
     drafts_that_do_not_fit_are_refused_and_nothing_is_written
     redacted_entries_are_taken_with_their_hash
     readers_follow_the_writer
+    whoever_stands_back_is_asked_to_before_each_frame
 }
 
 /// A decision with a personal value, with enough text that a few dozen fill a frame.
@@ -165,6 +167,22 @@ fn a_reopened_log_goes_on_where_it_ended<B: Bench>() {
     let log = bench.open();
     assert!(entries(&log.reader()).iter().zip(&drafts).all(|(entry, draft)| same(entry, draft)));
     assert_eq!(log.reader().head().next_seq, 1 + 100 + 150);
+}
+
+fn whoever_stands_back_is_asked_to_before_each_frame<B: Bench>() {
+    let bench = B::new();
+    let mut log = bench.open();
+    append(&mut *log, &[1; 200], 1000);
+    let pauses = Arc::new(AtomicU64::new(0));
+    let counted = pauses.clone();
+    let reader = log.reader().with_pause(Arc::new(move || drop(counted.fetch_add(1, Relaxed))));
+    let mut read = 0;
+    for frame in reader.frames(1) {
+        read = frame.unwrap().header.frame;
+        assert_eq!(pauses.load(Relaxed), read);
+    }
+    assert!(read >= 3, "one frame holds too much");
+    assert_eq!((log.reader().frames(1).count() as u64, pauses.load(Relaxed)), (read, read), "others do not");
 }
 
 fn the_chain_verifies_from_the_empty_head<B: Bench>() {

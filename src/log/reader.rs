@@ -118,6 +118,7 @@ pub struct Reader {
     head: Arc<RwLock<Head>>,
     log_id: Uuid,
     base: Option<Arc<Base>>,
+    pause: Option<Arc<dyn Fn() + Send + Sync>>,
 }
 
 impl Reader {
@@ -143,7 +144,12 @@ impl Reader {
 
     fn of(values: Arc<dyn Values>, log_id: Uuid) -> Self {
         let base = values.base();
-        Self { values, head: Arc::new(RwLock::new(Head::empty(log_id))), log_id, base }
+        Self { values, head: Arc::new(RwLock::new(Head::empty(log_id))), log_id, base, pause: None }
+    }
+
+    /// The same, which calls that before each frame that it reads: whoever reads much may stand back for others there.
+    pub fn with_pause(self, pause: Arc<dyn Fn() + Send + Sync>) -> Self {
+        Self { pause: Some(pause), ..self }
     }
 
     /// What the log begins with, where old volumes of it were removed.
@@ -193,6 +199,7 @@ impl Reader {
         if !self.holds(number)? {
             return Ok(None);
         }
+        self.pause.iter().for_each(|pause| pause());
         self.stored(number).map(Some)
     }
 

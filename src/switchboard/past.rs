@@ -19,8 +19,9 @@ use crate::log::{self, Cache, Fault, Frame, Head, Reader};
 
 /// Most bytes of a page of events.
 const PAGE_BYTES_MAX: usize = 512 * 1024;
-/// Most frames looked through for one page: a filter that lets little through gives short pages, not long waits.
-const PAGE_FRAMES_MAX: usize = 20_000;
+/// Most frames looked through for one page: a filter that lets little through gives short pages, not long waits, also
+/// where reading stands back for commands.
+const PAGE_FRAMES_MAX: usize = 4_000;
 /// Most closed conversations that match, held at once for one page: as many as the longest page takes, and one more.
 const PAGE_MATCHES_MAX: usize = 1001;
 
