@@ -119,6 +119,47 @@ fn a_configuration_is_a_table_of_settings_integrations_and_channels() {
     }
 }
 
+/// Taken for "not given" it would do the opposite of what stands there: `{"pass": null}` would release.
+#[test]
+fn null_is_no_value_of_anything_and_each_is_told_with_its_place() {
+    let config = json!({
+        "settings": {"default_integration": null, "reopen": null, "release_deadline": null},
+        "integration": [
+            null,
+            {"name": "bot", "next": null, "on_end": {"pass": null}, "standby": null, "inactivity_timeout": null},
+            {"name": "desk", "on_end": null, "can_take": null, "enabled": null},
+            {"name": null},
+        ],
+        "channel": [null, {"name": "web", "open_conversations_max": null, "inactivity_timeout": null}],
+    });
+    let Err(Faults::Form(told)) = Document::parse(&config) else { panic!("expected faults of form") };
+    let places = [
+        "settings: default_integration:",
+        "settings: reopen:",
+        "settings: release_deadline:",
+        "integration 1:",
+        "integration bot: next:",
+        "integration bot: on_end.pass:",
+        "integration bot: standby:",
+        "integration bot: inactivity_timeout:",
+        "integration desk: on_end:",
+        "integration desk: can_take:",
+        "integration desk: enabled:",
+        "integration 4: name:",
+        "channel 1:",
+        "channel web: open_conversations_max:",
+        "channel web: inactivity_timeout:",
+    ];
+    for place in places {
+        let is_told = |fault: &&String| fault.starts_with(place) && fault.ends_with(", got null");
+        assert_eq!(told.iter().filter(is_told).count(), 1, "{place} {told:#?}");
+    }
+    assert_eq!(told.len(), places.len(), "{told:#?}");
+    for whole in [json!(null), json!({"settings": null}), json!({"integration": null}), json!({"channel": null})] {
+        assert!(matches!(Document::parse(&whole), Err(Faults::Form(_))), "{whole}");
+    }
+}
+
 #[test]
 fn on_end_is_release_hold_or_one_to_pass_to() {
     let on_end = |text: &str| parse(&format!("[[integration]]\nname = \"bot\"\non_end = {text}"));

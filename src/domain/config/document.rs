@@ -176,7 +176,7 @@ impl Form {
         let name = self.required_name(path, own);
         let mut settings = common.clone();
         self.settings(path, own, &mut settings);
-        let is_own = |field: &Field| own.get(field.key()).is_some_and(|value| !value.is_null());
+        let is_own = |field: &Field| own.contains_key(field.key());
         Some(Channel { name: name?, overrides: Field::ALL.into_iter().filter(is_own).collect(), settings })
     }
 
@@ -198,7 +198,7 @@ impl Form {
         ] {
             *place = self.wait(path, own, key).unwrap_or(*place);
         }
-        if let Some(value) = given(own, "open_conversations_max") {
+        if let Some(value) = own.get("open_conversations_max") {
             match whole(value).filter(|count| (1..=OPEN_CONVERSATIONS_LIMIT).contains(count)) {
                 Some(count) => settings.open_conversations_max = count,
                 None => self.wrong(path, "open_conversations_max", "a whole number from 1 to 10000000000", value),
@@ -207,7 +207,7 @@ impl Form {
     }
 
     fn on_end(&mut self, path: &str, own: &Map<String, Value>) -> OnEnd {
-        let Some(value) = given(own, "on_end") else { return OnEnd::Release };
+        let Some(value) = own.get("on_end") else { return OnEnd::Release };
         let expected = "\"release\", \"hold\" or { pass = \"name\" }";
         match value {
             Value::String(text) if text == "release" => return OnEnd::Release,
@@ -222,7 +222,7 @@ impl Form {
     }
 
     fn entries<'a>(&mut self, key: &str, fields: &'a Map<String, Value>) -> Vec<(String, &'a Map<String, Value>)> {
-        let Some(value) = given(fields, key) else { return Vec::new() };
+        let Some(value) = fields.get(key) else { return Vec::new() };
         let Value::Array(items) = value else {
             self.wrong("", key, &format!("a list of [[{key}]] entries"), value);
             return Vec::new();
@@ -241,7 +241,6 @@ impl Form {
     fn table<'a>(&mut self, path: &str, value: &'a Value) -> Option<&'a Map<String, Value>> {
         match value {
             Value::Object(fields) => Some(fields),
-            Value::Null => None,
             other => {
                 self.faults.push(format!("{path}: expected a table, got {}", kind_of(other)));
                 None
@@ -256,14 +255,14 @@ impl Form {
     }
 
     fn required_name(&mut self, path: &str, own: &Map<String, Value>) -> Option<Name> {
-        if given(own, "name").is_none() {
+        if !own.contains_key("name") {
             self.faults.push(format!("{path}expected a field \"name\", got none"));
         }
         self.name(path, own, "name")
     }
 
     fn name(&mut self, path: &str, own: &Map<String, Value>, key: &str) -> Option<Name> {
-        let value = given(own, key)?;
+        let value = own.get(key)?;
         let Value::String(text) = value else {
             self.wrong(path, key, "a name", value);
             return None;
@@ -272,7 +271,7 @@ impl Form {
     }
 
     fn flag(&mut self, path: &str, own: &Map<String, Value>, key: &str) -> Option<bool> {
-        let value = given(own, key)?;
+        let value = own.get(key)?;
         if !value.is_boolean() {
             self.wrong(path, key, "true or false", value);
         }
@@ -280,7 +279,7 @@ impl Form {
     }
 
     fn wait(&mut self, path: &str, own: &Map<String, Value>, key: &str) -> Option<Wait> {
-        let value = given(own, key)?;
+        let value = own.get(key)?;
         let Value::String(text) = value else {
             self.wrong(path, key, "a duration such as \"15m\", or \"never\"", value);
             return None;
@@ -309,10 +308,6 @@ fn shortened(text: &str) -> String {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.into(),
     }
-}
-
-fn given<'a>(own: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
-    own.get(key).filter(|value| !value.is_null())
 }
 
 /// A whole number, also where it is written as 1e3.
