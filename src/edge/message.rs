@@ -71,7 +71,7 @@ fn headers(id: String) -> HeaderMap {
 
 /// A header's value of tokens and digits. Read rather than converted: in what it converts, the library looks for line
 /// ends one character after the other, which costs more than all else of the headers.
-fn as_it_is(text: String) -> HeaderValue {
+pub(super) fn as_it_is(text: String) -> HeaderValue {
     debug_assert!(!text.contains(['\r', '\n']), "{text:?}");
     let text: StringDeserializer<serde::de::value::Error> = text.into_deserializer();
     HeaderValue::deserialize(text).expect("a header's value is a text")

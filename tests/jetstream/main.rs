@@ -11,6 +11,7 @@ mod server;
 mod world;
 
 mod crashes;
+mod foreign;
 mod making;
 mod outages;
 mod reading_on;

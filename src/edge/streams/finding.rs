@@ -1,15 +1,23 @@
 //! Finds where the streams end, and holds that against the log.
 
-use async_nats::Client;
+use std::ops::Range;
 
-use super::api::{self, Found, Trouble};
+use async_nats::Client;
+use futures_util::{FutureExt, Stream, StreamExt, stream};
+
+use super::api::{self, Found, Last, Trouble};
 use super::ends::{Ends, place_of};
 use super::wanted::Which;
 use crate::switchboard::envelope::event_id;
 use crate::switchboard::past::{self, Archive};
 
-/// How many messages that are not of this log are passed over to find the last one that is: each costs a question.
-const FOREIGN_MAX: u64 = 1000;
+/// How many messages that are not of this log are passed over to find the last one that is: each costs a question, and
+/// so many some seconds. Behind more the streams go on from what is known to be published.
+const FOREIGN_MAX: u64 = 100_000;
+/// How many of these questions are open at once: each answer may be of a megabyte.
+const QUESTIONS_MAX: usize = 16;
+/// How often it is looked whether more came while they were passed over. The next send finds out in any case.
+const LOOKS_MAX: usize = 8;
 
 /// Where the streams end, and their last sequences.
 pub type Placed = (Ends, [u64; 2]);
@@ -23,8 +31,14 @@ pub async fn find(
     published: u64,
 ) -> Result<Placed, Trouble> {
     api::check_version(&client.server_info().version)?;
-    let events = ensure(&client, &prefix, Which::Events, &log_id).await?;
-    let inbox = ensure(&client, &prefix, Which::Inbox, &log_id).await?;
+    let (mut events, mut inbox) = (None, None);
+    for _ in 0..LOOKS_MAX {
+        let is_new = look(&client, &prefix, Which::Events, &log_id, &mut events).await?;
+        if !look(&client, &prefix, Which::Inbox, &log_id, &mut inbox).await? && !is_new {
+            break;
+        }
+    }
+    let (events, inbox) = events.zip(inbox).expect("both were looked at");
     let ends = Ends::new(&events, &inbox, &log_id, published);
     let last = [events.last_sequence, inbox.last_sequence];
     let checked = tokio::task::spawn_blocking(move || {
@@ -35,27 +49,63 @@ pub async fn find(
     Ok((ends, last))
 }
 
-/// Whoever may publish to inboxes may have put something of its own behind our last message.
-async fn ensure(client: &Client, prefix: &str, which: Which, log_id: &str) -> Result<Found, Trouble> {
-    let mut found = api::ensure(client, prefix, which).await?;
-    let mut sequence = found.last_sequence;
-    while found.last.is_some() && place_of(found.last.as_ref(), log_id).is_none() {
-        sequence -= 1;
-        let foreign = found.last_sequence - sequence;
-        found.last = match sequence {
-            1.. if foreign <= FOREIGN_MAX => api::message(client, &which.name(prefix), sequence).await?,
-            _ => None,
+/// Looks where a stream ends, `found` being what was known of it. Whoever may publish there may have put something of its
+/// own behind our last message; true where that was passed over, which takes its time, in which more may have come.
+async fn look(
+    client: &Client,
+    prefix: &str,
+    which: Which,
+    log_id: &str,
+    found: &mut Option<Found>,
+) -> Result<bool, Trouble> {
+    let mut now = api::ensure(client, prefix, which).await?;
+    let is_own = |last: &Option<Last>| place_of(last.as_ref(), log_id).is_some();
+    let known = found.take().filter(|known| known.last_sequence <= now.last_sequence);
+    let from = known.as_ref().map_or(0, |known| known.last_sequence) + 1;
+    let mut foreign = 0;
+    if now.last.is_some() && !is_own(&now.last) && from <= now.last_sequence {
+        let name = which.name(prefix);
+        let first = from.max(now.last_sequence.saturating_sub(FOREIGN_MAX));
+        foreign = 1;
+        let mut before = backwards(client, &name, first..now.last_sequence);
+        now.last = loop {
+            match before.next().await {
+                Some(message) => {
+                    let message = message?;
+                    // Where there is none, it was deleted: it may have been ours.
+                    if message.is_none() || is_own(&message) {
+                        break message;
+                    }
+                    foreign += 1;
+                }
+                None => break known.and_then(|known| known.last),
+            }
         };
-        if found.last.is_none() || place_of(found.last.as_ref(), log_id).is_some() {
-            let stream = which.name(prefix);
-            tracing::warn!(
-                stream,
-                foreign,
-                "at the end of the stream stand messages that are not of this log: somebody else publishes there"
-            );
-        }
+        tracing::warn!(
+            stream = name,
+            foreign,
+            is_ours_found = now.last.is_some(),
+            "at the end of the stream stand messages that are not of this log: somebody else publishes there"
+        );
+    } else if let Some(known) = known.filter(|known| known.last_sequence == now.last_sequence) {
+        now.last = known.last;
     }
-    Ok(found)
+    *found = Some(now);
+    Ok(foreign > 0)
+}
+
+/// The messages of a stream from the last to the first, several being asked for at once.
+fn backwards(
+    client: &Client,
+    name: &str,
+    sequences: Range<u64>,
+) -> impl Stream<Item = Result<Option<Last>, Trouble>> + Unpin {
+    let (client, name) = (client.clone(), name.to_owned());
+    let questions = sequences.rev().map(move |sequence| {
+        let (client, name) = (client.clone(), name.clone());
+        async move { api::message(&client, &name, sequence).await }.boxed()
+    });
+    stream::iter(questions).buffered(QUESTIONS_MAX)
 }
 
 /// Refuses a log that does not hold what the streams hold of it: an older copy, or one that went another way since.

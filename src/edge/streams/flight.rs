@@ -1,7 +1,9 @@
 //! What is on its way into the streams and not yet acknowledged, in the order in which it was sent.
 //!
-//! Each message names the sequence after which it belongs, so the server takes it there or not at all:
-//! what a stream holds is always a beginning of what was sent, whatever was lost between.
+//! Each message names the sequence after which it belongs, so the server takes it there or not at all. The sequence
+//! alone would not do: where somebody else's message takes the place of one of ours, the next of ours fits behind that.
+//! So each also names the message before it, while that is under way, and nothing is taken behind one that was refused:
+//! what a stream holds of this log is always a beginning of what was sent, whatever was lost or came between.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -30,11 +32,27 @@ pub struct Flight {
     bytes: usize,
     /// The last sequence of each stream, once everything under way is stored.
     last: [u64; 2],
+    /// The number of the last message of each stream, while it may be under way.
+    last_number: [Option<u64>; 2],
+}
+
+/// Where a message belongs.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// Its number.
+    pub number: u64,
+    /// The sequence after which it belongs.
+    pub after: u64,
+    /// The id of the message that must have that sequence, where it is not known to have it.
+    pub behind: Option<String>,
 }
 
 #[derive(Debug)]
 struct Sent {
+    id: String,
     sequence: u64,
+    /// The number of the message before it in its stream.
+    previous: Option<u64>,
     bytes: usize,
     relay: Option<u64>,
     /// The event of which this is the last message.
@@ -78,6 +96,7 @@ impl Flight {
         self.sent.clear();
         self.bytes = 0;
         self.last = last;
+        self.last_number = [None, None];
     }
 
     /// Whether there is room for more.
@@ -90,9 +109,11 @@ impl Flight {
         self.sent.is_empty()
     }
 
-    /// Takes a message up; its number, and the sequence after which it belongs.
-    pub fn add(&mut self, which: Which, bytes: usize, relay: Option<u64>) -> (u64, u64) {
+    /// Takes a message up; where it belongs.
+    pub fn add(&mut self, which: Which, id: &str, bytes: usize, relay: Option<u64>) -> Slot {
         let number = self.first + self.sent.len() as u64;
+        let previous = self.last_number[which as usize].replace(number);
+        let behind = previous.and_then(|previous| Some(self.under_way(previous)?.id.clone()));
         let last = &mut self.last[which as usize];
         let after = *last;
         *last += 1;
@@ -100,9 +121,9 @@ impl Flight {
         if self.sent.is_empty() {
             self.moved = Some(Instant::now());
         }
-        let sent = Sent { sequence: *last, bytes, relay, completes: None, is_stored: false };
-        self.sent.push_back(sent);
-        (number, after)
+        let (id, sequence) = (id.to_owned(), *last);
+        self.sent.push_back(Sent { id, sequence, previous, bytes, relay, completes: None, is_stored: false });
+        Slot { number, after, behind }
     }
 
     /// Takes the last message back out, which was not sent after all.
@@ -110,7 +131,13 @@ impl Flight {
         if let Some(sent) = self.sent.pop_back() {
             self.bytes -= sent.bytes;
             self.last[which as usize] -= 1;
+            self.last_number[which as usize] = sent.previous;
         }
+    }
+
+    /// The message of that number; none where all up to it is stored.
+    fn under_way(&self, number: u64) -> Option<&Sent> {
+        self.sent.get(number.checked_sub(self.first)? as usize)
     }
 
     /// All messages of that event are sent; true where none of them, nor any before, is under way.
@@ -195,13 +222,18 @@ mod tests {
         }
     }
 
+    fn add(flight: &mut Flight, which: Which, relay: Option<u64>) -> (u64, u64) {
+        let slot = flight.add(which, "id", 5, relay);
+        (slot.number, slot.after)
+    }
+
     fn under_way() -> Flight {
         let mut flight = Flight::default();
         flight.begin([10, 20]);
-        assert_eq!(flight.add(Which::Events, 5, None), (0, 10));
-        assert_eq!(flight.add(Which::Inbox, 5, None), (1, 20));
+        assert_eq!(add(&mut flight, Which::Events, None), (0, 10));
+        assert_eq!(add(&mut flight, Which::Inbox, None), (1, 20));
         assert!(!flight.completes(7));
-        assert_eq!(flight.add(Which::Inbox, 5, Some(3)), (2, 21));
+        assert_eq!(add(&mut flight, Which::Inbox, Some(3)), (2, 21));
         flight
     }
 
@@ -254,7 +286,7 @@ mod tests {
         assert_eq!(flight.bytes, 0);
         let (stored, outcome) = flight.acknowledged(1, &ack(r#"{"stream":"I","seq":21}"#));
         assert_eq!((stored, outcome), (Stored::default(), Ok(())));
-        assert_eq!(flight.add(Which::Inbox, 1, None), (3, 20));
+        assert_eq!(add(&mut flight, Which::Inbox, None), (3, 20));
     }
 
     #[test]
@@ -267,28 +299,59 @@ mod tests {
         flight.begin([11, 20]);
         flight.be_late();
         assert!(!flight.is_late());
-        flight.add(Which::Inbox, 1, None);
+        flight.add(Which::Inbox, "id", 1, None);
         assert!(!flight.is_late());
     }
 
     #[test]
     fn what_was_not_sent_leaves_its_place_to_the_next() {
         let mut flight = under_way();
-        assert_eq!(flight.add(Which::Inbox, 5, None), (3, 22));
+        assert_eq!(add(&mut flight, Which::Inbox, None), (3, 22));
         flight.take_back(Which::Inbox);
-        assert_eq!(flight.add(Which::Inbox, 5, None), (3, 22));
-        assert_eq!(flight.add(Which::Events, 5, None), (4, 11));
+        assert_eq!(add(&mut flight, Which::Inbox, None), (3, 22));
+        assert_eq!(add(&mut flight, Which::Events, None), (4, 11));
+    }
+
+    #[test]
+    fn a_message_names_the_one_before_it_in_its_stream_while_that_is_under_way() {
+        let mut flight = Flight::default();
+        let behind = |flight: &mut Flight, which, id| flight.add(which, id, 1, None).behind;
+        assert_eq!(behind(&mut flight, Which::Events, "e1"), None, "it is the first");
+        assert_eq!(behind(&mut flight, Which::Inbox, "i1"), None, "it is the first of the other stream");
+        assert_eq!(behind(&mut flight, Which::Events, "e2").as_deref(), Some("e1"));
+        assert_eq!(behind(&mut flight, Which::Inbox, "i2").as_deref(), Some("i1"));
+        flight.take_back(Which::Inbox);
+        assert_eq!(behind(&mut flight, Which::Inbox, "i3").as_deref(), Some("i1"), "the second was not sent");
+        let _ = flight.acknowledged(2, &ack(r#"{"stream":"E","seq":2}"#));
+        assert_eq!(
+            behind(&mut flight, Which::Events, "e3").as_deref(),
+            Some("e2"),
+            "what is before it is not stored yet"
+        );
+        for (number, answer) in [r#"{"stream":"E","seq":1}"#, r#"{"stream":"I","seq":1}"#].iter().enumerate() {
+            let _ = flight.acknowledged(number as u64, &ack(answer));
+        }
+        assert_eq!(behind(&mut flight, Which::Inbox, "i4").as_deref(), Some("i3"));
+        for (number, answer) in
+            [(3, r#"{"stream":"I","seq":2}"#), (4, r#"{"stream":"E","seq":3}"#), (5, r#"{"stream":"I","seq":3}"#)]
+        {
+            assert_eq!(flight.acknowledged(number, &ack(answer)).1, Ok(()));
+        }
+        assert!(flight.is_empty());
+        assert_eq!(behind(&mut flight, Which::Events, "e4"), None, "all before it is stored: its place says enough");
+        flight.begin([7, 7]);
+        assert_eq!(behind(&mut flight, Which::Events, "e4"), None, "where the stream ends was asked");
     }
 
     #[test]
     fn what_is_under_way_is_bounded() {
         let mut flight = Flight::default();
         for _ in 0..MESSAGES_MAX {
-            flight.add(Which::Events, 1, None);
+            flight.add(Which::Events, "id", 1, None);
         }
         assert!(!flight.has_room());
         flight.begin([0, 0]);
-        flight.add(Which::Inbox, BYTES_MAX, None);
+        flight.add(Which::Inbox, "id", BYTES_MAX, None);
         assert!(!flight.has_room());
     }
 }

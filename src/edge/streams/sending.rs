@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use async_nats::header::NATS_EXPECTED_LAST_SEQUENCE;
+use async_nats::header::{NATS_EXPECTED_LAST_MESSAGE_ID, NATS_EXPECTED_LAST_SEQUENCE};
 use async_nats::{Client, HeaderName, Message, PublishErrorKind, Subscriber};
 use futures_util::StreamExt;
 
@@ -10,7 +10,7 @@ use super::AFTER_SEQ;
 use super::flight::Flight;
 use super::wanted::Which;
 use crate::edge::complaints::Complaints;
-use crate::edge::message::{Outgoing, Place};
+use crate::edge::message::{Outgoing, Place, as_it_is};
 
 /// Bytes of a message besides its payload, about.
 const AROUND_BYTES: usize = 512;
@@ -38,13 +38,16 @@ pub async fn send(
     let Some(acks) = acks else { return Ok(()) };
     let which = if message.place == Place::Event { Which::Events } else { Which::Inbox };
     let bytes = message.payload.len() + AROUND_BYTES;
-    let (number, after_sequence) = flight.add(which, bytes, relay.map(|(number, _)| number));
+    let slot = flight.add(which, &message.id, bytes, relay.map(|(number, _)| number));
     let mut headers = message.headers();
-    headers.insert(NATS_EXPECTED_LAST_SEQUENCE, after_sequence.to_string());
+    headers.insert(NATS_EXPECTED_LAST_SEQUENCE, slot.after.to_string());
+    if let Some(behind) = slot.behind {
+        headers.insert(NATS_EXPECTED_LAST_MESSAGE_ID, as_it_is(behind));
+    }
     if let Some((_, after)) = relay {
         headers.insert(HeaderName::from_static(AFTER_SEQ), after.to_string());
     }
-    let reply = format!("{}.{number}", acks.base);
+    let reply = format!("{}.{}", acks.base, slot.number);
     let published =
         acks.client.publish_with_reply_and_headers(message.subject.clone(), reply, headers, message.payload.clone());
     match published.await {

@@ -53,7 +53,7 @@ fn what_no_stream_took_does_not_count_as_published() {
         assert_eq!((published(&streams), streams.position), (0, 0), "{state:?}");
     }
     streams.state = State::InStep;
-    streams.flight.add(Which::Events, 1, None);
+    streams.flight.add(Which::Events, "id", 1, None);
     streams.whole(3);
     assert_eq!((published(&streams), streams.position), (0, 3), "it is under way");
     streams.acknowledged(&acknowledgement(0, r#"{"stream":"E","seq":1}"#));
@@ -68,7 +68,7 @@ fn too_much_under_way_leaves_the_streams_behind() {
     streams.state = State::InStep;
     assert!(streams.takes());
     for _ in 0..MESSAGES_MAX {
-        streams.flight.add(Which::Events, 1, None);
+        streams.flight.add(Which::Events, "id", 1, None);
     }
     assert!(!streams.takes() && streams.state == State::Behind);
 }
@@ -78,7 +78,7 @@ fn a_relayed_message_is_kept_until_it_is_acknowledged() {
     let mut streams = streams();
     assert_eq!(streams.kept.keep(1, &message(Place::Inbox, "a")), Keep::Kept(0));
     assert!(streams.kept.next_before(None).is_some());
-    streams.flight.add(Which::Inbox, 1, Some(0));
+    streams.flight.add(Which::Inbox, "id", 1, Some(0));
     assert_eq!(streams.kept(), 1);
     streams.acknowledged(&acknowledgement(0, r#"{"stream":"I","seq":1}"#));
     assert_eq!(streams.kept(), 0);
@@ -95,7 +95,10 @@ fn where_the_streams_end_says_what_is_sent_next() {
     streams.found(Ok((found, [5, 6]))).unwrap();
     assert_eq!((streams.position, published(&streams)), (7, 7), "what both hold, though more was published once");
     assert_eq!(streams.kept(), 1, "the stream holds the first");
-    assert_eq!((streams.flight.add(Which::Events, 1, None).1, streams.flight.add(Which::Inbox, 1, None).1), (5, 6));
+    assert_eq!(
+        (streams.flight.add(Which::Events, "id", 1, None).after, streams.flight.add(Which::Inbox, "id", 1, None).after),
+        (5, 6)
+    );
     assert_eq!(streams.state, State::Behind);
 }
 
@@ -111,7 +114,7 @@ fn what_somebody_must_mend_ends_a_start_and_is_waited_for_later() {
 async fn a_fault_lets_go_of_what_was_read_ahead_and_of_what_is_under_way() {
     let mut streams = streams();
     streams.state = State::InStep;
-    streams.flight.add(Which::Events, 1, None);
+    streams.flight.add(Which::Events, "id", 1, None);
     streams.flight.be_late();
     streams.ahead.push_back(Step::Whole(7));
     streams.reading = Some(tokio::sync::mpsc::channel(1).1);
@@ -132,7 +135,7 @@ async fn a_stop_waits_for_what_may_still_be_stored_and_for_nothing_else() {
     let mut whole = streams();
     whole.state = State::InStep;
     assert_eq!(tokio::time::timeout(soon, whole.finish(0)).await, Ok(true));
-    whole.flight.add(Which::Events, 1, None);
+    whole.flight.add(Which::Events, "id", 1, None);
     assert!(tokio::time::timeout(LOOK_EVERY, whole.finish(0)).await.is_err(), "it is not acknowledged");
 }
 
