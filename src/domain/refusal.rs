@@ -22,6 +22,8 @@ pub enum Refusal {
     Busy,
     /// The service is stopping.
     Stopping,
+    /// Another instance decides too.
+    NotAlone,
     /// There is no room for writing on the disk.
     StorageFull,
     /// One caller may not let more grow.
@@ -79,7 +81,7 @@ impl Refusal {
         match self {
             Refusal::TooLarge { .. } => ("too_large", 413),
             Refusal::BadRequest(_) | Refusal::BadConfiguration(_) => ("bad_request", 400),
-            Refusal::Busy | Refusal::Stopping => ("busy", 503),
+            Refusal::Busy | Refusal::Stopping | Refusal::NotAlone => ("busy", 503),
             Refusal::StorageFull => ("storage_full", 507),
             Refusal::LimitReached { .. } => ("limit_reached", 429),
             Refusal::UnknownIntegration(_) => ("unknown_integration", 403),
@@ -107,6 +109,9 @@ impl Refusal {
             Refusal::BadRequest(text) | Refusal::InvalidTarget(text) => text.clone(),
             Refusal::Busy => "the queue is full: repeat later, with the same command id".into(),
             Refusal::Stopping => "the service is stopping: repeat later, with the same command id".into(),
+            Refusal::NotAlone => "another switchboard answers with this prefix, and a conversation may have one owner only: stop one of \
+                                  them, and repeat then, with the same command id; queries go on"
+                .into(),
             Refusal::StorageFull => "no room on the service's disk: nothing is recorded until there is some; queries go on".into(),
             Refusal::LimitReached { limit } => {
                 format!("this channel has {limit} open conversations (open_conversations_max): end some first")

@@ -25,7 +25,7 @@ pub enum Reason {
     Starting,
     /// There is no connection to NATS, or what was recorded is still being published on a new one.
     NotConnected,
-    /// Another instance serves the same prefix.
+    /// Another instance serves the same prefix: two logs would be written, so nothing is decided.
     Duplicate,
     /// It takes no more requests.
     Stopping,
@@ -38,7 +38,9 @@ impl Reason {
         match self {
             Reason::Starting => "starting",
             Reason::NotConnected => "not connected to NATS",
-            Reason::Duplicate => "another instance serves the same prefix: stop one of them",
+            Reason::Duplicate => {
+                "another instance serves the same prefix, and commands are answered busy: stop one of them"
+            }
             Reason::Stopping => "stopping",
         }
     }
@@ -65,6 +67,11 @@ impl Readiness {
             false => self.0.fetch_and(!reason.bit(), Relaxed),
         };
         (before & reason.bit() != 0) != holds
+    }
+
+    /// Whether `reason` holds.
+    pub fn holds(&self, reason: Reason) -> bool {
+        self.0.load(Relaxed) & reason.bit() != 0
     }
 
     /// Whether nothing of this keeps it from being ready.

@@ -14,11 +14,13 @@ use tokio::task::{JoinSet, unconstrained};
 
 use super::connection::{Connection, new_inbox};
 use super::discovery::{QUEUE_GROUP, Verb};
+use super::http::Reason;
 use super::refusals::Refusals;
 use super::requests::{self, Headers};
 use super::service::{Service, asked};
 use super::subjects::{Endpoint, caller};
 use crate::domain::Refusal;
+use crate::switchboard::port::Ask;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// What stands around a request's body in memory, about: subject, reply, headers.
@@ -139,6 +141,10 @@ impl Intake {
             Ok(request) => request,
             Err(refusal) => return self.refuse(endpoint, message.reply, &refusal),
         };
+        // Two logs would each have an owner of their own for one conversation.
+        if is_decided(&request.ask) && self.service.readiness.holds(Reason::Duplicate) {
+            return self.refuse(endpoint, message.reply, &Refusal::NotAlone);
+        }
         request.reply = message.reply.as_ref().map(|reply| reply.as_str().into());
         if let Some(reply) = &request.reply {
             stats.taken(endpoint, reply);
@@ -154,6 +160,11 @@ impl Intake {
         self.service.stats.refused(endpoint, refusal);
         self.refusals.refuse(reply, refusal);
     }
+}
+
+/// Whether it may change something.
+fn is_decided(ask: &Ask) -> bool {
+    matches!(ask, Ask::Command(_) | Ask::Put(_))
 }
 
 fn headers(headers: Option<&HeaderMap>) -> Headers<'_> {

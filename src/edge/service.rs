@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_nats::{Client, Subject};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, interval_at, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::connection::{Connection, Purpose, Thread};
 use super::discovery::Identity;
@@ -27,6 +27,10 @@ const FIRST_LOOK: Duration = Duration::from_millis(500);
 const LATER_LOOK: Duration = Duration::from_secs(1);
 /// How often another instance is looked for, and it is told what was lost.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// The pause between two looks while another instance is there, as commands wait until it is gone …
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// … which it is when it is silent so often in a row: one answer may be late or lost.
+const SILENT_LOOKS: u32 = 3;
 /// The longest message that the service may send: a page, or a configuration, with what stands around it.
 const PAYLOAD_BYTES_NEEDED: usize = 1024 * 1024;
 /// How long requests may find nobody until that is an outage, in which timers rest.
@@ -248,11 +252,11 @@ fn warn_of_small_payloads(client: &Client) {
 }
 
 async fn look_around(service: Arc<Service>, client: Client) {
-    let mut looks = interval_at(Instant::now() + LOOK_EVERY, LOOK_EVERY);
     loop {
-        looks.tick().await;
-        service.tell_losses();
+        // At once, too: while there was no connection another may have been started.
         service.look_for_others(&client).await;
+        service.tell_losses();
+        sleep(if service.readiness.holds(Reason::Duplicate) { LOOK_AGAIN } else { LOOK_EVERY }).await;
     }
 }
 
@@ -334,16 +338,30 @@ impl Service {
         }
     }
 
+    /// While another instance is seen, no command is decided here: see [`Reason::Duplicate`].
     async fn look_for_others(&self, client: &Client) {
-        let found = self.identity.look_for_others(client, &self.options.inbox_prefix(), LATER_LOOK).await;
-        let Ok(found) = found else { return };
+        let mut silent = 0;
+        let found = loop {
+            let found = self.identity.look_for_others(client, &self.options.inbox_prefix(), LATER_LOOK).await;
+            let Ok(found) = found else { return };
+            silent += 1;
+            if found.is_some() || !self.readiness.holds(Reason::Duplicate) || silent == SILENT_LOOKS {
+                break found;
+            }
+        };
         let is_new = self.readiness.set(Reason::Duplicate, found.is_some());
         match found {
             Some(other) if is_new => {
                 let prefix = &self.options.prefix;
-                tracing::warn!(prefix, other, "another instance serves the same prefix: stop one of them");
+                tracing::error!(
+                    prefix,
+                    other,
+                    "another instance serves the same prefix: commands are answered busy until one of them is stopped"
+                );
             }
-            None if is_new => tracing::info!("no other instance serves the same prefix any more"),
+            None if is_new => {
+                tracing::info!("no other instance serves the same prefix any more: commands are decided again");
+            }
             _ => {}
         }
         if is_new {

@@ -32,3 +32,4 @@ mod serving;
 mod sessions;
 mod timers;
 mod tools;
+mod two_instances;

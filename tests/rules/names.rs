@@ -110,6 +110,7 @@ fn each_refusal_has_its_code_and_status() {
         (Refusal::BadConfiguration(vec!["x".into()]), "bad_request", 400),
         (Refusal::Busy, "busy", 503),
         (Refusal::Stopping, "busy", 503),
+        (Refusal::NotAlone, "busy", 503),
         (Refusal::StorageFull, "storage_full", 507),
         (Refusal::LimitReached { limit: 1 }, "limit_reached", 429),
         (Refusal::UnknownIntegration(name("x")), "unknown_integration", 403),
