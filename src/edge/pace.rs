@@ -21,9 +21,12 @@ const FREE: Duration = Duration::from_millis(20);
 /// The longest rest: what could not be cut into slices, such as opening an old volume, is not made up in full.
 const REST_MAX: Duration = Duration::from_millis(500);
 /// Decisions a second from which on commands are to be stood back for: fewer leave most of a core free.
-const BUSY_MIN: u64 = 500;
+const BUSY_MIN: u64 = 100;
 /// How often is looked how many there are.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How long commands are stood back for after so many were decided: a group holds a thousand, and the next may be long
+/// on its way.
+const BUSY_FOR: Duration = Duration::from_secs(1);
 
 /// How much of the machine questions took lately.
 pub struct Pace {
@@ -38,7 +41,7 @@ struct State {
     even_at: Instant,
     looked_at: Instant,
     decisions: u64,
-    is_busy: bool,
+    busy_until: Instant,
 }
 
 /// One question, while it is read.
@@ -56,14 +59,14 @@ impl Pace {
 
     fn with_cores(gauges: Arc<Gauges>, cores: u32, now: Instant) -> Pace {
         let decisions = gauges.decisions.load(Relaxed);
-        let state = State { even_at: now, looked_at: now, decisions, is_busy: false };
+        let state = State { even_at: now, looked_at: now, decisions, busy_until: now };
         Pace { gauges, rest: (SHARE / cores.max(1)).saturating_sub(1), state: Mutex::new(state) }
     }
 
     /// How long a new question waits.
     pub fn wait(&self, now: Instant) -> Duration {
         let state = self.look(now);
-        if state.is_busy { state.even_at.saturating_duration_since(now + FREE) } else { Duration::ZERO }
+        if now < state.busy_until { state.even_at.saturating_duration_since(now + FREE) } else { Duration::ZERO }
     }
 
     /// Reads one question from an archive that stands back, and counts what that took.
@@ -79,7 +82,7 @@ impl Pace {
     /// Takes in how long one has read; how long it rests now.
     fn took(&self, time: Duration, now: Instant) -> Duration {
         let mut state = self.look(now);
-        if !state.is_busy {
+        if now >= state.busy_until {
             return Duration::ZERO;
         }
         state.even_at = (state.even_at.max(now) + time * self.rest).min(now + REST_MAX);
@@ -92,7 +95,10 @@ impl Pace {
         if since >= LOOK_EVERY {
             let decisions = self.gauges.decisions.load(Relaxed);
             let a_second = (decisions - state.decisions) as f64 / since.as_secs_f64();
-            (state.is_busy, state.looked_at, state.decisions) = (a_second >= BUSY_MIN as f64, now, decisions);
+            (state.looked_at, state.decisions) = (now, decisions);
+            if a_second >= BUSY_MIN as f64 {
+                state.busy_until = now + BUSY_FOR;
+            }
         }
         state
     }
@@ -133,9 +139,9 @@ mod tests {
         let (pace, now) = pace(10_000);
         assert_eq!(pace.wait(now), Duration::ZERO);
         assert_eq!(pace.took(2 * MS, now), 8 * MS);
-        // It comes back when it has rested.
-        pace.gauges.decisions.store(20_000, Relaxed);
+        // It comes back when it has rested; the next group is long on its way.
         assert_eq!(pace.took(3 * MS, now + 11 * MS), 12 * MS);
+        assert_eq!(pace.took(3 * MS, now + 900 * MS), 12 * MS);
     }
 
     #[test]
@@ -193,6 +199,6 @@ mod tests {
         let (busy, now) = pace(BUSY_MIN);
         assert_eq!(busy.took(10_000 * MS, now), REST_MAX);
         // Nothing more was decided: whoever waits need not.
-        assert_eq!(busy.wait(now + LOOK_EVERY), Duration::ZERO);
+        assert_eq!(busy.took(MS, now + BUSY_FOR), Duration::ZERO);
     }
 }

@@ -175,7 +175,7 @@ fn whoever_stands_back_is_asked_to_before_each_frame<B: Bench>() {
     append(&mut *log, &[1; 200], 1000);
     let pauses = Arc::new(AtomicU64::new(0));
     let counted = pauses.clone();
-    let reader = log.reader().with_pause(Arc::new(move || drop(counted.fetch_add(1, Relaxed))));
+    let reader = log.reader().with_pause(Arc::new(move || counted.store(counted.load(Relaxed) + 1, Relaxed)));
     let mut read = 0;
     for frame in reader.frames(1) {
         read = frame.unwrap().header.frame;
