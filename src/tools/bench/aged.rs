@@ -192,7 +192,8 @@ impl Works {
         let mut free: VecDeque<usize> = VecDeque::new();
         let (mut begun, mut ended) = (0, 0);
         while ended < conversations {
-            for _ in begun..conversations.min(begun + BEGIN_AT_ONCE) {
+            let upto = conversations.min(begun + BEGIN_AT_ONCE);
+            while begun < upto {
                 let new = Place { conversation: Uuid::new_v4(), step: 0 };
                 let at = match free.pop_front() {
                     Some(at) => at,
