@@ -161,6 +161,23 @@ fn a_channel_that_gives_up_its_own_settings_keeps_the_count_of_its_last_change()
 }
 
 #[test]
+fn a_channel_that_is_removed_begins_the_count_of_its_own_conversations_only() {
+    let quick = format!("{CENTRE}\n[[channel]]\nname = \"quick\"\ninactivity_timeout = \"1h\"\n");
+    let held = |place: &str| given(&quick).after(channel(place), start_for("survey")).later_ms(30 * MINUTE);
+    let fallen_due = noon_and(24 * HOUR);
+    assert_eq!(due(&held("web").configured(CENTRE)), Some((fallen_due, Due::Inactivity)));
+    let begun_anew = Some((noon_and(30 * MINUTE + 24 * HOUR), Due::Inactivity));
+    let removed = held("quick").configured(CENTRE);
+    assert_eq!(due(&removed), begun_anew);
+    let again = removed.later_ms(MINUTE).reconfigured(CENTRE, "next = \"agents\"", "next = \"sales\"");
+    assert_eq!(due(&again), begun_anew, "another change leaves it as it is");
+    let registered = again.configured(&format!("{CENTRE}\n[[channel]]\nname = \"quick\"\nlegacy_csat = true\n"));
+    assert_eq!(due(&registered), begun_anew, "and so does a channel that comes back with the same timeout");
+    let changed = registered.configured(CENTRE).later_ms(HOUR).reconfigured(CENTRE, "\"24h\"", "\"23h\"");
+    assert_eq!(due(&changed), Some((noon_and(91 * MINUTE + 23 * HOUR), Due::Inactivity)));
+}
+
+#[test]
 fn another_change_does_not_put_the_timeout_off() {
     let story = held_by("bot").later_ms(10 * MINUTE).reconfigured(CENTRE, "next = \"agents\"", "next = \"sales\"");
     assert_eq!(due(&story), Some((noon_and(15 * MINUTE), Due::Inactivity)));

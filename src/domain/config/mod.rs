@@ -141,6 +141,9 @@ pub struct Config {
     integrations: BTreeMap<Name, Known<Integration>>,
     channels: BTreeMap<Name, Known<Channel>>,
     gone: BTreeMap<Name, u64>,
+    /// Of channels that were removed since the common inactivity timeout last changed: since when it has been theirs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    dropped: BTreeMap<Name, Time>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -192,7 +195,7 @@ impl Config {
     pub fn inactivity(&self, owner: Option<&Name>, channel: &Name) -> (Wait, Time) {
         let channels = match self.channels.get(channel) {
             Some(known) => (known.value.settings.inactivity_timeout, known.timeout_changed_at),
-            None => (self.settings.inactivity_timeout, self.timeout_changed_at),
+            None => self.common_timeout(channel),
         };
         match owner.and_then(|owner| self.integrations.get(owner)) {
             Some(known) => match known.value.inactivity_timeout {
@@ -201,6 +204,12 @@ impl Config {
             },
             None => channels,
         }
+    }
+
+    /// The inactivity timeout of a channel that has no settings of its own, and since when it has been its.
+    fn common_timeout(&self, channel: &Name) -> (Wait, Time) {
+        let since = self.dropped.get(channel).copied().unwrap_or(self.timeout_changed_at);
+        (self.settings.inactivity_timeout, since)
     }
 
     /// Whether `name` was removed or disabled after the event `since`: what it held then is to be released.
@@ -215,6 +224,7 @@ impl Config {
             ConfigEvent::SettingsChanged(settings) => {
                 if self.settings.inactivity_timeout != settings.inactivity_timeout {
                     self.timeout_changed_at = at;
+                    self.dropped.clear();
                 }
                 self.settings = settings.clone();
             }
@@ -247,18 +257,19 @@ impl Config {
     fn set_channel(&mut self, channel: &Channel, at: Time) {
         let (before, changed_at) = match self.channels.get(&channel.name) {
             Some(known) => (known.value.settings.inactivity_timeout, known.timeout_changed_at),
-            None => (self.settings.inactivity_timeout, self.timeout_changed_at),
+            None => self.common_timeout(&channel.name),
         };
+        self.dropped.remove(&channel.name);
         let timeout_changed_at = if before == channel.settings.inactivity_timeout { changed_at } else { at };
         self.channels.insert(channel.name.clone(), Known { value: channel.clone(), timeout_changed_at });
     }
 
     fn drop_channel(&mut self, name: &Name, at: Time) {
         let Some(known) = self.channels.remove(name) else { return };
-        // What applies to its conversations from now on is the common setting: a later start of the
-        // count for other channels without settings of their own is the safe side, never early.
         let is_same = known.value.settings.inactivity_timeout == self.settings.inactivity_timeout;
         let since = if is_same { known.timeout_changed_at } else { at };
-        self.timeout_changed_at = self.timeout_changed_at.max(since);
+        if since != self.timeout_changed_at {
+            self.dropped.insert(name.clone(), since);
+        }
     }
 }
