@@ -53,7 +53,7 @@ impl Check<'_> {
         Some(BenchOptions {
             access: is_server_named.then_some(access).flatten(),
             nats_server: arguments.nats_server.clone().unwrap_or_else(|| "nats-server".into()),
-            data: arguments.data.clone().filter(|path| is_data_named && !path.as_os_str().is_empty()),
+            data: arguments.data.clone().filter(|_| is_data_named),
             in_flight,
             rates,
             conversations: at_once,

@@ -42,13 +42,15 @@ const RESTART_PATIENCE: Duration = Duration::from_secs(60);
 
 const SERVER_MISSING: &str = "--nats: expected the URL of a NATS server, such as nats://localhost:4222, got none";
 
-/// Checks a command's arguments; all that is wrong with them, where something is.
+/// Checks a command's arguments; all that is wrong with them, where something is. `faults` were found before: for each
+/// empty value there is one.
 pub fn command(
     arguments: Arguments,
     matches: &ArgMatches,
     environment: &dyn Fn(&str) -> Option<String>,
+    faults: Vec<String>,
 ) -> Result<Command, Vec<String>> {
-    let mut check = Check { matches, environment, faults: Vec::new() };
+    let mut check = Check { matches, environment, faults };
     let command = match arguments {
         Arguments::Serve(arguments) => check.serve(&arguments).map(|options| Command::Serve(Box::new(options))),
         Arguments::Show(arguments) => check.show(&arguments).map(Command::Show),
@@ -161,7 +163,7 @@ impl Check<'_> {
     fn what_if(&mut self, arguments: &WhatIfArguments) -> Option<WhatIfOptions> {
         let format = self.value("--format", &arguments.format, values::text_or_json).unwrap_or_default();
         let data = self.directory(&arguments.data);
-        if arguments.config.as_ref().is_none_or(|path| path.as_os_str().is_empty()) {
+        if arguments.config.is_none() {
             self.fault("--config: expected the file of another configuration, got none");
             return None;
         }
@@ -169,7 +171,7 @@ impl Check<'_> {
     }
 
     fn config(&mut self, path: &Option<PathBuf>) -> Option<ConfigFile> {
-        match ConfigFile::read(path.as_ref()?) {
+        match ConfigFile::read(path.as_ref().filter(|path| !path.as_os_str().is_empty())?) {
             Ok(file) => Some(file),
             Err(faults) => {
                 self.faults.extend(faults);
@@ -190,11 +192,10 @@ impl Check<'_> {
     }
 
     pub(super) fn directory(&mut self, data: &Option<PathBuf>) -> Option<PathBuf> {
-        let data = data.clone().filter(|path| !path.as_os_str().is_empty());
         if data.is_none() {
             self.fault("--data: expected a data directory, got none");
         }
-        data
+        data.clone()
     }
 
     fn output(&mut self, arguments: &ReplayArguments) -> Option<Output> {
@@ -246,17 +247,17 @@ impl Check<'_> {
         let access = self.asking(&arguments.nats);
         let id = self.value("CONVERSATION", &Some(arguments.conversation.clone()), values::conversation);
         let operator = self.operator_name(&arguments.operator, access.as_ref());
-        let actor = arguments.actor.clone().or(self.user()).filter(|actor| !actor.is_empty());
+        let actor = arguments.actor.clone().or(self.user());
         if actor.as_ref().is_some_and(|actor| actor.len() > ACTOR_BYTES_MAX) {
             self.fault(&format!("--actor: expected at most {ACTOR_BYTES_MAX} bytes, got more"));
         }
-        let reason = given(&arguments.reason).map(str::to_owned);
+        let reason = arguments.reason.clone();
         Some(OperatorOptions { access: access?, operator: operator?, actor, verb: verb?, id: id?, reason })
     }
 
     /// Under which name an operator asks. The server's permissions tie a NATS user to the operator of its name.
     fn operator_name(&mut self, name: &Option<String>, access: Option<&Access>) -> Option<Name> {
-        if given(name).is_some() {
+        if name.is_some() {
             return self.value("--as", name, values::name);
         }
         let login = match access.map(|access| &access.login) {
@@ -316,14 +317,13 @@ impl Check<'_> {
     }
 
     fn login(&mut self, arguments: &NatsArguments) -> Option<Login> {
-        let file = |path: &Option<PathBuf>| path.clone().filter(|path| !path.as_os_str().is_empty());
         // Under the longer names too, which say whose user it is.
         let [user, password, token] = ["USER", "PASSWORD", "TOKEN"].map(|what| {
             self.set(&format!("SWITCHBOARD_{what}")).or_else(|| self.set(&format!("SWITCHBOARD_NATS_{what}")))
         });
         let mut logins = Vec::new();
-        logins.extend(file(&arguments.creds).map(|path| ("--creds", Login::Creds(path))));
-        logins.extend(file(&arguments.nkey).map(|path| ("--nkey", Login::Nkey(path))));
+        logins.extend(arguments.creds.clone().map(|path| ("--creds", Login::Creds(path))));
+        logins.extend(arguments.nkey.clone().map(|path| ("--nkey", Login::Nkey(path))));
         logins.extend(token.map(|token| ("SWITCHBOARD_TOKEN", Login::Token(token))));
         match (user, password) {
             (Some(user), Some(password)) => logins.push(("SWITCHBOARD_USER", Login::Password { user, password })),
@@ -346,7 +346,7 @@ impl Check<'_> {
         text: &Option<String>,
         read: impl Fn(&str) -> Result<T, String>,
     ) -> Option<T> {
-        match read(given(text)?) {
+        match read(text.as_deref().filter(|text| !text.is_empty())?) {
             Ok(value) => Some(value),
             Err(fault) => {
                 self.fault(&format!("{name}: {fault}"));
@@ -374,11 +374,6 @@ impl Check<'_> {
     fn set(&self, name: &str) -> Option<String> {
         (self.environment)(name).filter(|value| !value.is_empty())
     }
-}
-
-/// An empty text stands for none, as an empty variable does.
-fn given(text: &Option<String>) -> Option<&str> {
-    text.as_deref().filter(|text| !text.is_empty())
 }
 
 fn reply_prefix(text: &str) -> Result<String, String> {

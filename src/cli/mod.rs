@@ -7,6 +7,7 @@
 mod arguments;
 mod bench;
 mod check;
+mod empty;
 mod volumes;
 
 use std::ffi::OsString;
@@ -115,10 +116,11 @@ pub fn parse(
     arguments: impl IntoIterator<Item = OsString>,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Command, Stop> {
-    let parsed = Cli::command().try_get_matches_from(arguments).map_err(|error| Stop::Parser(Box::new(error)))?;
+    let command = empty::without_empty_variables(Cli::command(), environment);
+    let parsed = command.clone().try_get_matches_from(arguments).map_err(|error| Stop::Parser(Box::new(error)))?;
     let cli = Cli::from_arg_matches(&parsed).map_err(|error| Stop::Parser(Box::new(error)))?;
     let (name, matches) = parsed.subcommand().unwrap_or(("", &parsed));
-    check::command(cli.command, matches, environment)
+    check::command(cli.command, matches, environment, empty::faults(command, &parsed))
         .map_err(|faults| Stop::Faults { command: name.to_owned(), faults })
 }
 

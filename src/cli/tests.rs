@@ -166,6 +166,32 @@ fn what_would_erase_nothing_or_publish_nothing_is_told() {
 }
 
 #[test]
+fn an_empty_value_on_the_command_line_is_told_by_its_name_and_never_taken_for_none() {
+    let empty = |line: &str, places: &[&str]| {
+        let words = line.split_whitespace().map(|word| if word == "''" { "" } else { word });
+        let stop = super::parse(std::iter::once("switchboard").chain(words).map(OsString::from), &|_| None);
+        let Err(Stop::Faults { faults, .. }) = stop else { panic!("expected faults of {line:?}, got {stop:?}") };
+        let of_empty = |fault: &String| fault.split(": expected a value, got an empty one").next().map(str::to_owned);
+        let named: Vec<String> = faults.iter().filter(|fault| fault.contains("empty")).filter_map(of_empty).collect();
+        assert_eq!((named.len(), faults.len()), (places.len(), places.len()), "{line}: {faults:?}");
+        assert!(named.iter().all(|name| places.contains(&name.as_str())), "{line}: {faults:?}");
+    };
+    empty("export --data d --redact ''", &["--redact"]);
+    empty("export --data d --redact c-1,,c-2", &["--redact"]);
+    empty("replay --data d --conversation '' --type= --from= --to=", &["--conversation", "--type", "--from", "--to"]);
+    empty("list --data d --owner= --channel= --status '' --idle=", &["--owner", "--channel", "--status", "--idle"]);
+    empty("show --data d ''", &["CONVERSATION"]);
+    empty("operator pass c --nats nats://localhost --to= --reason=", &["--to", "--reason"]);
+    empty("replay --nats nats://localhost --publish=", &["--publish"]);
+    empty("volumes --data d list --format=", &["--format"]);
+    empty("serve --nats= --data d --http=", &["--nats", "--http"]);
+    for (line, name) in [("verify --data=", "--data"), ("list --creds=", "--creds"), ("serve --config=", "--config")] {
+        let Err(Stop::Parser(error)) = parse_in(line, &[]) else { panic!("expected the parser to stop {line:?}") };
+        assert!(error.use_stderr() && error.to_string().contains(name), "{error}");
+    }
+}
+
+#[test]
 fn what_if_reads_the_other_configuration_and_tells_all_that_is_wrong_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("other.toml");

@@ -35,7 +35,7 @@ impl Check<'_> {
                 None
             }
         };
-        let export = arguments.export.clone().filter(|file| !file.as_os_str().is_empty());
+        let export = arguments.export.clone();
         match (&export, arguments.without_export) {
             (Some(_), true) => self.fault("--export and --without-export exclude each other: give one of them"),
             (None, false) => {

@@ -99,3 +99,21 @@ fn an_import_that_is_killed_at_any_moment_leaves_nothing_or_everything() {
         check_left(&place, &text);
     }
 }
+
+#[test]
+fn a_variable_that_is_empty_is_not_set() {
+    let place = Place::of_story();
+    let empty = ["NATS", "CREDS", "NKEY", "OWNER", "STATUS", "CONFIG", "CONVERSATION", "TO", "PUBLISH", "FORMAT", "AT"];
+    let told = |arguments: &[&str]| {
+        let mut program = program(arguments, &place.path);
+        let output = program.envs(empty.map(|name| (format!("SWITCHBOARD_{name}"), ""))).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for arguments in [&["list"][..], &["show", "c-1"], &["replay"]] {
+        assert_eq!(told(arguments), (Some(0), String::new()), "{arguments:?}");
+    }
+    let (code, complaint) = told(&["show"]);
+    assert!(code == Some(64) && complaint.contains("CONVERSATION"), "{complaint}");
+    let (code, complaint) = told(&["serve"]);
+    assert!(code == Some(64) && complaint.contains("--nats: expected"), "{complaint}");
+}
