@@ -15,6 +15,7 @@ use super::{Command, ServeOptions};
 use crate::domain::Name;
 use crate::domain::words::CONFIG_ID;
 use crate::edge::Events;
+use crate::edge::subjects::may_answer;
 use crate::tools::backup::Service;
 use crate::tools::bench::floor::FloorOptions;
 use crate::tools::config_file::ConfigFile;
@@ -89,6 +90,15 @@ impl Check<'_> {
             self.fault("--data: expected the directory that the log is kept in, got none");
         }
         let reply_prefix = self.value("--reply-prefix", &arguments.reply_prefix, reply_prefix);
+        if let (Some(reply_prefix), Some(access)) = (&reply_prefix, &access)
+            && may_answer(reply_prefix, &format!("{}.event", access.prefix))
+        {
+            self.fault(&format!(
+                "--reply-prefix: expected one that the service's own prefix ({}) does not begin with, got {reply_prefix}: \
+                 callers could have answers published as events",
+                access.prefix
+            ));
+        }
         let http = self.value("--http", &arguments.http, |text| {
             text.parse().map_err(|_| format!("expected an address such as 127.0.0.1:8080, got {text:?}"))
         });

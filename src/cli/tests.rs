@@ -192,6 +192,28 @@ fn an_empty_value_on_the_command_line_is_told_by_its_name_and_never_taken_for_no
 }
 
 #[test]
+fn answers_may_not_go_below_the_services_own_prefix() {
+    let told = |prefix: &str, reply_prefix: &str| {
+        let line = format!("serve --nats nats://localhost --data d --prefix {prefix} --reply-prefix {reply_prefix}");
+        match parse_in(&line, &[]) {
+            Err(Stop::Faults { faults, .. }) => faults,
+            _ => Vec::new(),
+        }
+    };
+    for (prefix, reply_prefix) in
+        [("switchboard", "switchboard"), ("switchboard", "switch"), ("acme.board", "acme"), ("acme.board", "a")]
+    {
+        let told = told(prefix, reply_prefix);
+        assert!(told.len() == 1 && told[0].starts_with("--reply-prefix: "), "{prefix} {reply_prefix}: {told:?}");
+    }
+    for (prefix, reply_prefix) in
+        [("switchboard", "_INBOX"), ("switchboard", "switchboard-replies"), ("acme.board", "board")]
+    {
+        assert_eq!(told(prefix, reply_prefix), Vec::<String>::new(), "{prefix} {reply_prefix}");
+    }
+}
+
+#[test]
 fn what_if_reads_the_other_configuration_and_tells_all_that_is_wrong_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("other.toml");
