@@ -192,6 +192,16 @@ fn an_empty_value_on_the_command_line_is_told_by_its_name_and_never_taken_for_no
 }
 
 #[test]
+fn a_login_in_the_address_of_a_server_is_told_where_to_stand_and_not_shown() {
+    for address in ["nats://alice:secret@localhost", "nats://secret@localhost:4222", "tls://a,nats://:secret@b"] {
+        let told = faults(&format!("serve --data d --nats {address}"));
+        assert!(told.len() == 1 && told[0].starts_with("--nats: "), "{told:?}");
+        assert!(["_USER", "_PASSWORD", "_TOKEN"].iter().all(|name| told[0].contains(&format!("SWITCHBOARD{name}"))));
+        assert!(!told[0].contains("secret"), "{told:?}");
+    }
+}
+
+#[test]
 fn answers_may_not_go_below_the_services_own_prefix() {
     let told = |prefix: &str, reply_prefix: &str| {
         let line = format!("serve --nats nats://localhost --data d --prefix {prefix} --reply-prefix {reply_prefix}");

@@ -118,6 +118,11 @@ pub fn inbox_prefix(text: &str) -> Result<String, String> {
 /// Reads the addresses of NATS servers, with commas between.
 pub fn servers(text: &str) -> Result<Vec<ServerAddr>, String> {
     let server = |server: &str| match server.parse::<ServerAddr>() {
+        Ok(address) if address.has_user_pass() || address.password().is_some() => {
+            Err("expected no user, password or token in the address, where a list of processes shows them: \
+                 set SWITCHBOARD_USER and SWITCHBOARD_PASSWORD, or SWITCHBOARD_TOKEN"
+                .into())
+        }
         Ok(address) if matches!(address.scheme(), "nats" | "tls") => Ok(address),
         // Not shown: a password may stand in it.
         _ => Err("expected the address of a NATS server such as nats://localhost:4222 or tls://nats.example".into()),
