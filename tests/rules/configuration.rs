@@ -161,6 +161,26 @@ fn null_is_no_value_of_anything_and_each_is_told_with_its_place() {
 }
 
 #[test]
+fn next_names_no_integration_wherever_one_is_named() {
+    let told = faults(
+        r#"
+        settings = { default_integration = "next" }
+        integration = [{ name = "bot", next = "next", on_end = { pass = "next" } }, { name = "next" }]
+        channel = [{ name = "next", default_integration = "next" }]
+        "#,
+    );
+    let places = [
+        "settings: default_integration:",
+        "integration bot: next:",
+        "integration bot: on_end.pass:",
+        "integration next: name:",
+        "channel next: default_integration:",
+    ];
+    assert!(places.iter().all(|place| told.iter().any(|fault| fault.starts_with(place))), "{told:#?}");
+    assert!(told.len() == places.len() && told.iter().all(|fault| fault.contains("reserved")), "{told:#?}");
+}
+
+#[test]
 fn on_end_is_release_hold_or_one_to_pass_to() {
     let on_end = |text: &str| parse(&format!("[[integration]]\nname = \"bot\"\non_end = {text}"));
     assert_eq!(on_end("\"release\"").expect("sound").integrations[0].on_end, OnEnd::Release);

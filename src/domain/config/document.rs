@@ -154,11 +154,11 @@ impl Form {
         let keys = ["name", "next", "on_end", "standby", "can_take", "inactivity_timeout", "enabled"];
         self.known_keys(path, own, &keys);
         let name = self.required_name(path, own);
-        if name.as_ref().is_some_and(|name| name.as_str() == NEXT) {
-            self.faults.push(format!("{path}name: {NEXT:?} is reserved for pass: choose another"));
+        if let Some(name) = &name {
+            self.not_reserved(path, "name", name);
         }
         let integration = Integration {
-            next: self.name(path, own, "next"),
+            next: self.integration_name(path, own, "next"),
             on_end: self.on_end(path, own),
             standby: self.flag(path, own, "standby").unwrap_or(false),
             can_take: self.flag(path, own, "can_take").unwrap_or(false),
@@ -181,7 +181,7 @@ impl Form {
     }
 
     fn settings(&mut self, path: &str, own: &Map<String, Value>, settings: &mut Settings) {
-        if let Some(name) = self.name(path, own, "default_integration") {
+        if let Some(name) = self.integration_name(path, own, "default_integration") {
             settings.default_integration = Some(name);
         }
         for (key, place) in [
@@ -214,7 +214,7 @@ impl Form {
             Value::String(text) if text == "hold" => return OnEnd::Hold,
             Value::Object(fields) if fields.len() == 1 && fields.contains_key("pass") => {
                 let path = format!("{path}on_end.");
-                return self.name(&path, fields, "pass").map_or(OnEnd::Release, OnEnd::Pass);
+                return self.integration_name(&path, fields, "pass").map_or(OnEnd::Release, OnEnd::Pass);
             }
             _ => self.wrong(path, "on_end", expected, value),
         }
@@ -268,6 +268,18 @@ impl Form {
             return None;
         };
         Name::parse(text).map_err(|bad| self.faults.push(format!("{path}{key}: {bad}"))).ok()
+    }
+
+    fn integration_name(&mut self, path: &str, own: &Map<String, Value>, key: &str) -> Option<Name> {
+        let name = self.name(path, own, key)?;
+        self.not_reserved(path, key, &name);
+        Some(name)
+    }
+
+    fn not_reserved(&mut self, path: &str, key: &str, name: &Name) {
+        if name.as_str() == NEXT {
+            self.faults.push(format!("{path}{key}: {NEXT:?} is reserved for pass: choose another"));
+        }
     }
 
     fn flag(&mut self, path: &str, own: &Map<String, Value>, key: &str) -> Option<bool> {
