@@ -91,6 +91,8 @@ fn a_seq_that_no_event_has_is_a_bad_request() {
     let mut site = lived();
     let head = site.head().next_seq - 1;
     assert_eq!(site.conversation_at("c1", Moment::Seq(head + 1))["error"]["code"], "bad_request");
+    assert_eq!(site.conversation_at("never", Moment::Seq(head + 1))["error"]["code"], "bad_request");
+    assert_eq!(site.conversation_at("never", Moment::Seq(head))["error"]["code"], "conversation_not_found");
     assert_eq!(site.config_at(Moment::Seq(head + 1))["error"]["code"], "bad_request");
     assert!(site.config_at(Moment::Seq(head)).get("config").is_some());
 }

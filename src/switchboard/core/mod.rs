@@ -387,7 +387,8 @@ impl Core {
         let after_group = match &ask {
             PastAsk::Conversation { id, .. } | PastAsk::History { id: Some(id), .. } => match self.load(id) {
                 Err(error) => return self.archive_failed(by, reply, &error),
-                Ok(()) if !self.slots.contains_key(id) => {
+                // Of one that was asked for as it was, the log says first whether there was such a moment.
+                Ok(()) if !self.slots.contains_key(id) && matches!(&ask, PastAsk::History { .. }) => {
                     return self.refuse(by, reply, Refusal::ConversationNotFound, &Facts::default());
                 }
                 Ok(()) => self.slots.get(id).map_or(0, |slot| slot.in_group).max(self.config.in_group),
