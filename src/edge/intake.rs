@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use async_nats::{HeaderMap, HeaderName, Message, Subject, Subscriber};
+use async_nats::{HeaderMap, HeaderName, HeaderValue, Message, Subject, Subscriber};
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::watch;
 use tokio::task::{JoinSet, unconstrained};
@@ -22,7 +22,7 @@ use super::subjects::{Endpoint, caller};
 use crate::domain::Refusal;
 use crate::switchboard::port::Ask;
 
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACEPARENT: &str = "traceparent";
 /// What stands around a request's body in memory, about: subject, reply, headers.
 const AROUND_BYTES: usize = 512;
 
@@ -171,6 +171,12 @@ fn headers(headers: Option<&HeaderMap>) -> Headers<'_> {
     let Some(headers) = headers else { return Headers::default() };
     Headers {
         command_id: headers.get(async_nats::header::NATS_MESSAGE_ID).map(|value| value.as_str()),
-        traceparent: headers.get(TRACEPARENT.clone()).map(|value| value.as_str()),
+        traceparent: traceparent(headers).map(|value| value.as_str()),
     }
+}
+
+/// The W3C has the name in any case, and a NATS header keeps the one that it was written in.
+fn traceparent(headers: &HeaderMap) -> Option<&HeaderValue> {
+    let is_it = |name: &HeaderName| AsRef::<str>::as_ref(name).eq_ignore_ascii_case(TRACEPARENT);
+    headers.iter().find(|(name, _)| is_it(name)).and_then(|(_, values)| values.first())
 }

@@ -429,6 +429,9 @@ fn command_id(headers: Headers<'_>) -> Result<Option<Text>, Refusal> {
     Ok(Some(id.into()))
 }
 
+/// Version, trace, span and flags in hex, with signs between.
+const TRACEPARENT_BYTES: usize = 2 + 1 + 32 + 1 + 16 + 1 + 2;
+
 /// The caller's trace; what is not of the W3C's form is no trace, and no reason to refuse a command.
 fn traceparent(headers: Headers<'_>) -> Option<Text> {
     let text = headers.traceparent?;
@@ -440,8 +443,10 @@ fn traceparent(headers: Headers<'_>) -> Option<Text> {
     };
     let (version, trace, span, _flags) = (hex(2)?, hex(32)?, hex(16)?, hex(2)?);
     let is_zero = |part: &str| part.bytes().all(|byte| byte == b'0');
-    let is_trace = parts.next().is_none() && version != "ff" && !is_zero(trace) && !is_zero(span);
-    is_trace.then(|| text.into())
+    // A version to come may have more parts: its first four are those of today.
+    let is_whole = version != "00" || parts.next().is_none();
+    let is_trace = is_whole && version != "ff" && !is_zero(trace) && !is_zero(span);
+    is_trace.then(|| text[..TRACEPARENT_BYTES].into())
 }
 
 #[cfg(test)]

@@ -308,6 +308,16 @@ fn a_command_id_is_1_to_128_printable_characters() {
 }
 
 #[test]
+fn of_a_later_version_of_traces_the_parts_that_are_known_are_taken() {
+    let known = "cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    for trace in [known.to_owned(), format!("{known}-what the-future-will be")] {
+        let headers = Headers { command_id: None, traceparent: Some(&trace) };
+        let ask = command_of(parse(Endpoint::Operator, "ann.end.c", headers, b"").unwrap());
+        assert_eq!(ask.traceparent, text(known), "{trace:?}");
+    }
+}
+
+#[test]
 fn a_malformed_trace_is_ignored() {
     for wrong in [
         "",
@@ -316,6 +326,8 @@ fn a_malformed_trace_is_ignored() {
         "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
         "00-00000000000000000000000000000000-b7ad6b7169203331-01",
         "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-x",
+        "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-x",
+        "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01x",
     ] {
         let headers = Headers { command_id: None, traceparent: Some(wrong) };
         let ask = command_of(parse(Endpoint::Operator, "ann.end.c", headers, b"").unwrap());

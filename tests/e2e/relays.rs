@@ -152,6 +152,8 @@ async fn a_trace_and_a_command_id_are_carried_onto_every_event_of_the_command() 
         let event = event.json();
         assert_eq!((&event["traceparent"], &event["data"]["command_id"]), (&json!(trace), &json!("k 1")));
     }
+    world.ask_with("channel.web.start.e", &[("TraceParent", trace)], Vec::new()).await.ok();
+    assert_eq!(world.wire.below("event.e.").remove(0).json()["traceparent"], json!(trace), "in any case");
     world.ask_with("channel.web.start.d", &[("traceparent", "nonsense")], Vec::new()).await.ok();
     assert!(world.wire.below("event.d.").remove(0).json().get("traceparent").is_none());
     world.end().await;
