@@ -220,7 +220,7 @@ impl Lines<'_> {
 }
 
 fn refused(bad: &BadExport) -> Failure {
-    Failure::Found(format!("{bad}; nothing is imported"))
+    Failure::text(format!("{bad}; nothing is imported"))
 }
 
 fn fault(error: LogError) -> Failure {

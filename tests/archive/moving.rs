@@ -6,7 +6,7 @@ use serde_json::Value;
 use switchboard::log::{Directory, DiskLog, Log};
 
 use super::live::{BEGIN, Live};
-use super::place::{Place, found, import_bytes, import_into, imported};
+use super::place::{Place, import_bytes, import_into, imported};
 use super::say::*;
 use super::story::CONVERSATIONS;
 
@@ -110,7 +110,9 @@ fn an_export_that_was_tampered_with_is_refused_with_the_line() {
     let texts = cases.into_iter().map(|(line, words, text)| (line, words, text.into_bytes()));
     for (line, words, changed) in texts.chain(packed) {
         let place = Place::empty();
-        let refused = found(import_bytes(&place.path, &changed, None).unwrap_err());
+        let failure = import_bytes(&place.path, &changed, None).unwrap_err();
+        assert_eq!(failure.exit_code(), 1, "{failure}");
+        let refused = failure.to_string();
         assert!(refused.starts_with(&format!("line {line}: ")) && refused.contains(words), "{words}: {refused}");
         assert!(!place.path.exists(), "something is left after {refused}");
     }

@@ -218,7 +218,7 @@ async fn a_backup_goes_on_when_the_service_is_back_and_is_no_whole_one_where_it_
     assert!(failure.to_string().contains("without a last line: an import refuses them"), "{failure}");
     assert!(!text.is_empty() && !text.contains("{\"head\":"));
     let (_, refused) = imported(&world, "partial", &text).await;
-    assert_eq!((refused.code, refused.err.contains("it was cut")), (Some(2), true), "{}", refused.err);
+    assert_eq!((refused.code, refused.err.contains("it was cut")), (Some(1), true), "{}", refused.err);
     world.start().await;
     world.end().await;
 }
