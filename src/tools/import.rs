@@ -131,6 +131,12 @@ fn fill(options: &ImportOptions, directory: &Arc<Directory>, lines: &mut Lines<'
     group.append(&mut log, published_max)?;
     progress.finish();
     let head = log.reader().head();
+    if let Some(seq) = options.publish_from.filter(|seq| *seq > head.next_seq) {
+        let (last, next) = (head.next_seq - 1, head.next_seq);
+        let text =
+            format!("--publish-from: expected at most {next}, got {seq}: the export holds events up to seq {last}");
+        return Err(Failure::Usage(vec![text]));
+    }
     Box::new(log).close(head.published_through).map_err(fault)?;
     let key = end.flatten();
     directory.finish(key).map_err(fault)?;

@@ -53,6 +53,23 @@ fn a_repeat_gets_its_answer_again_after_a_move() {
 }
 
 #[test]
+fn what_an_export_does_not_hold_cannot_be_published_from() {
+    let text = Place::of_story().exported();
+    let place = Place::empty();
+    let refused = import_into(&place.path, &text, Some(u64::MAX)).unwrap_err();
+    assert_eq!(refused.exit_code(), 64);
+    let next = {
+        let told = refused.to_string();
+        assert!(told.starts_with("--publish-from: expected at most "), "{told}");
+        let number = told.trim_start_matches("--publish-from: expected at most ").split(',').next().unwrap();
+        number.parse::<u64>().unwrap()
+    };
+    assert_eq!(import_into(&place.path, &text, Some(next + 1)).unwrap_err().exit_code(), 64, "nothing was left");
+    import_into(&place.path, &text, Some(next)).unwrap();
+    assert_eq!(published_through(&place).0, next - 1);
+}
+
+#[test]
 fn what_is_imported_counts_as_published() {
     let text = Place::of_story().exported();
     let (published, last) = published_through(&imported(&text));
