@@ -3,8 +3,9 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
 use serde_json::json;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::process::{PATIENCE, exit, signal};
 use crate::serving::{becomes, get};
@@ -48,6 +49,31 @@ async fn while_two_instances_answer_neither_decides_and_the_one_that_stays_goes_
     world.begin("x", "bot").await;
     let mut world = world;
     assert_eq!(world.stop().await.code(), Some(0), "{}", world.log());
+}
+
+/// Its answers may come late, or be lost with a connection.
+#[tokio::test]
+async fn an_instance_that_answers_every_other_time_only_is_there_all_the_time() {
+    let page = address();
+    let world = World::with(USUAL, &["--http", &page]).await;
+    let mut asked = world.client.subscribe("$SRV.PING.switchboard").await.unwrap();
+    world.client.flush().await.unwrap();
+    let answer = json!({"name": "switchboard", "id": "other", "metadata": {"prefix": "switchboard", "log_id": "x"}});
+    for at in 0..9 {
+        let question = timeout(PATIENCE, asked.next()).await.expect("it asks").unwrap();
+        if at > 0 {
+            // It asks again only when it has drawn its conclusions from the last answer, or the lack of one.
+            world.ask("operator.ann.end.c", json!({})).await.refused("busy");
+        }
+        if at % 2 == 0 {
+            world.client.publish(question.reply.unwrap(), answer.to_string().into()).await.unwrap();
+        }
+    }
+    becomes(&page, "HTTP/1.1 503", "another instance").await;
+    drop(asked);
+    becomes(&page, "HTTP/1.1 200", r#""ready":true"#).await;
+    world.ask("operator.ann.end.c", json!({})).await.refused("conversation_not_found");
+    world.end().await;
 }
 
 /// A second service on a directory of its own.
