@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::ops::Bound;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::tape::{Tape, TapeFile};
@@ -38,6 +38,8 @@ pub(super) trait Medium: Send + Sync {
     fn wipe(&self) -> Result<(), LogError>;
     /// Opens the cache, or makes an empty one.
     fn attach(&self) -> Result<Attached, LogError>;
+    /// The file of the database, where it is one of the system's.
+    fn database(&self) -> Option<PathBuf>;
     /// What is wrong, and where.
     fn corrupt(&self, why: &str) -> LogError;
 }
@@ -105,6 +107,10 @@ impl Medium for Arc<Directory> {
         let tree = |name| careful(|| store.db.open_tree(name)).map_err(|why| LogError::Corrupt(path.clone(), why));
         let (closed, parts) = (tree("closed")?, tree("parts")?);
         Ok((Box::new(Database { store, closed, parts }), Box::new(TapeFile::open(&path)?)))
+    }
+
+    fn database(&self) -> Option<PathBuf> {
+        Some(self.path().join("cache").join("db"))
     }
 
     fn corrupt(&self, why: &str) -> LogError {

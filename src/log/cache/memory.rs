@@ -232,6 +232,10 @@ impl Medium for SimulatedCache {
         Ok((Box::new(open.clone()), Box::new(open)))
     }
 
+    fn database(&self) -> Option<PathBuf> {
+        None
+    }
+
     fn corrupt(&self, why: &str) -> LogError {
         LogError::Corrupt(PathBuf::from("simulated cache"), why.to_owned())
     }
