@@ -106,9 +106,15 @@ impl Identity {
         wait: Duration,
     ) -> Result<Option<String>, async_nats::Error> {
         let inbox = new_inbox(inbox_prefix);
-        let mut answers = client.subscribe(inbox.clone()).await?;
-        client.publish_with_reply(format!("$SRV.PING.{SERVICE}"), inbox, "".into()).await?;
         let until = Instant::now() + wait;
+        // Where the connection takes nothing in, nobody is seen either.
+        let asked = async {
+            let answers = client.subscribe(inbox.clone()).await?;
+            client.publish_with_reply(format!("$SRV.PING.{SERVICE}"), inbox, "".into()).await?;
+            Ok::<_, async_nats::Error>(answers)
+        };
+        let Ok(asked) = timeout_at(until, asked).await else { return Ok(None) };
+        let mut answers = asked?;
         while let Ok(Some(message)) = timeout_at(until, answers.next()).await {
             if let Some(other) = self.other_in(&message.payload) {
                 return Ok(Some(other));

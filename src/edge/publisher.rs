@@ -123,7 +123,9 @@ struct Publisher {
     /// The fence under way: through which event it proves, and since when.
     fence: Option<(u64, Instant)>,
     reads: JoinSet<Option<Answer>>,
+    /// For questions about the past, and for pages of conversations.
     permits: Arc<Semaphore>,
+    pages: Arc<Semaphore>,
     pace: Arc<Pace>,
 }
 
@@ -139,6 +141,7 @@ impl Publisher {
             fence: None,
             reads: JoinSet::new(),
             permits: Arc::new(Semaphore::new(READS_AT_ONCE)),
+            pages: Arc::new(Semaphore::new(READS_AT_ONCE)),
         }
     }
 
@@ -331,16 +334,23 @@ impl Publisher {
         if self.reads.len() >= READS_WAITING_MAX && matches!(job.read, Read::Past(..)) {
             return self.read_done(busy(job)).await;
         }
-        let (archive, handle, permits) = (self.parts.archive.clone(), self.parts.handle.clone(), self.permits.clone());
+        let (archive, handle) = (self.parts.archive.clone(), self.parts.handle.clone());
+        // And what they read is put off meanwhile: they wait for nobody who stands back.
+        let stands_back = matches!(job.read, Read::Past(..));
+        let permits = if stands_back { &self.permits } else { &self.pages }.clone();
         let pace = self.pace.clone();
         self.reads.spawn(async move {
             let Ok(_permit) = permits.acquire_owned().await else { return busy(job) };
             let wait = pace.wait(Instant::now());
-            if !wait.is_zero() {
+            if stands_back && !wait.is_zero() {
                 sleep(wait).await;
             }
+            let outcome = move || match stands_back {
+                true => pace.read(&archive, |archive| past::read(job, archive)),
+                false => past::read(job, &archive),
+            };
             // To hand a page back may wait for the switchboard, so that is done there too.
-            let read = move || match pace.read(&archive, |archive| past::read(job, archive)) {
+            let read = move || match outcome() {
                 ReadOutcome::Answer(answer) => Some(answer),
                 ReadOutcome::Closed(job) => {
                     handle.closed_page(job);

@@ -429,9 +429,6 @@ fn command_id(headers: Headers<'_>) -> Result<Option<Text>, Refusal> {
     Ok(Some(id.into()))
 }
 
-/// Version, trace, span and flags in hex, with signs between.
-const TRACEPARENT_BYTES: usize = 2 + 1 + 32 + 1 + 16 + 1 + 2;
-
 /// The caller's trace; what is not of the W3C's form is no trace, and no reason to refuse a command.
 fn traceparent(headers: Headers<'_>) -> Option<Text> {
     let text = headers.traceparent?;
@@ -441,12 +438,12 @@ fn traceparent(headers: Headers<'_>) -> Option<Text> {
             |part: &&str| part.len() == length && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         parts.next().filter(is_hex)
     };
-    let (version, trace, span, _flags) = (hex(2)?, hex(32)?, hex(16)?, hex(2)?);
+    let (version, trace, span, flags) = (hex(2)?, hex(32)?, hex(16)?, hex(2)?);
     let is_zero = |part: &str| part.bytes().all(|byte| byte == b'0');
-    // A version to come may have more parts: its first four are those of today.
+    // A version to come may have more parts: its first four are those of today, and go on as of today's version.
     let is_whole = version != "00" || parts.next().is_none();
     let is_trace = is_whole && version != "ff" && !is_zero(trace) && !is_zero(span);
-    is_trace.then(|| text[..TRACEPARENT_BYTES].into())
+    is_trace.then(|| format!("00-{trace}-{span}-{flags}").into())
 }
 
 #[cfg(test)]

@@ -364,8 +364,7 @@ impl Service {
             }
             _ => {}
         }
-        if is_new {
-            self.handle.ready(self.readiness.is_ready());
-        }
+        // Each time: another may have told the state before this one as the last.
+        self.handle.ready(self.readiness.is_ready());
     }
 }

@@ -40,6 +40,10 @@ impl Ways {
     /// Writes what there is to write, or has it written, once the last is: what is decided during a write goes into one
     /// group, which costs and takes as long as one. False where nobody writes any more.
     pub fn write(&mut self, core: &mut Core) -> bool {
+        // A thread that ended by a panic, while it wrote, never says what became of its group.
+        if self.writer.is_poisoned() {
+            return false;
+        }
         while core.all_is_written()
             && let Some(group) = core.take_group()
         {

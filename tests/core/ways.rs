@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use switchboard::domain::Time;
@@ -71,10 +71,13 @@ struct Timed {
     hangs: Arc<AtomicBool>,
     /// Whether one has come to that.
     hung: Arc<AtomicBool>,
+    /// The next ends by a panic.
+    breaks: Arc<AtomicBool>,
 }
 
 impl Log for Timed {
     fn append(&mut self, group: &[Draft], published_through: u64) -> Result<Vec<Outcome>, LogError> {
+        assert!(!self.breaks.load(SeqCst), "broken on purpose");
         while self.hangs.load(SeqCst) {
             self.hung.store(true, SeqCst);
             std::thread::sleep(Duration::from_millis(1));
@@ -104,6 +107,7 @@ struct Running {
     write_ms: Arc<AtomicU64>,
     hangs: Arc<AtomicBool>,
     hung: Arc<AtomicBool>,
+    breaks: Arc<AtomicBool>,
     gauges: Arc<Gauges>,
     disk: SimulatedDisk,
     asked: u64,
@@ -114,6 +118,7 @@ impl Running {
         let (disk, now) = (SimulatedDisk::default(), Arc::new(AtomicU64::new(1_000_000)));
         let (write_ms, hangs, hung) =
             (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+        let breaks = Arc::<AtomicBool>::default();
         let log = MemoryLog::open(&disk, uuid::Uuid::from_u128(1)).unwrap();
         let (cache, _) = Cache::open_simulated(&SimulatedCache::default(), &log.reader()).unwrap();
         let restored = restore(&log.reader(), &cache, None, |_| {}).unwrap();
@@ -128,10 +133,11 @@ impl Running {
             write_ms: write_ms.clone(),
             hangs: hangs.clone(),
             hung: hung.clone(),
+            breaks: breaks.clone(),
         });
         let clock = Arc::new(move || Time(now.load(SeqCst)));
         let (handle, threads) = start_threads(core, log, cache, gauges.clone(), WAITING_MAX, outlet, clock).unwrap();
-        Running { handle, threads, left, has_room, write_ms, hangs, hung, gauges, disk, asked: 0 }
+        Running { handle, threads, left, has_room, write_ms, hangs, hung, breaks, gauges, disk, asked: 0 }
     }
 
     /// Asks for something whose write does not end.
@@ -259,6 +265,22 @@ fn questions_behind_a_group_that_fails_on_the_writers_thread_hear_the_same() {
     // More than may wait, so that some are decided already, and wait for the first to be written.
     (0..MANY).for_each(|_| site.hand(question()));
     assert_eq!(fail(site), ("writer".into(), vec![Some("log_failed"); MANY + 1]));
+}
+
+#[test]
+fn a_panic_while_a_group_is_written_ends_the_threads_and_what_takes_what_leaves_whoever_wrote() {
+    for is_calm in [false, true] {
+        let mut site = Running::start();
+        if is_calm {
+            site.calm_down();
+        }
+        site.breaks.store(true, SeqCst);
+        site.send();
+        let (ended, end) = channel();
+        std::thread::spawn(move || ended.send(site.threads.join().is_err()));
+        assert_eq!(end.recv_timeout(PATIENCE), Ok(true), "by the owner: {is_calm}");
+        assert_eq!(site.left.recv_timeout(PATIENCE).err(), Some(RecvTimeoutError::Disconnected));
+    }
 }
 
 #[test]
