@@ -54,7 +54,6 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::WhatIf(options) => what_if::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::BenchFloor(options) => bench::floor::run(&options),
-        Command::BenchFill(options) => bench::aged::run(&options),
     }
 }
 

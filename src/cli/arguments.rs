@@ -51,9 +51,6 @@ pub enum Arguments {
     /// What bench measures the service beside
     #[command(hide = true)]
     BenchFloor(FloorArguments),
-    /// Fill a directory as bench --aged does, and leave it
-    #[command(hide = true)]
-    BenchFill(FillArguments),
 }
 
 const WHAT_IF_HELP: &str = "The configuration stands from the first entry on, and its timers run as if the service had never been away. Below each\n\
@@ -358,20 +355,6 @@ pub struct FloorArguments {
     pub nats: NatsArguments,
     #[arg(long)]
     pub pattern: PathBuf,
-}
-
-#[derive(Debug, Args)]
-#[allow(missing_docs)]
-pub struct FillArguments {
-    /// Directory to be filled; the configuration for a service on it is written beside it
-    #[arg(long, value_name = "DIR")]
-    pub data: PathBuf,
-    /// As of bench
-    #[arg(long, value_name = "EVENTS")]
-    pub aged: Option<String>,
-    /// As of bench
-    #[arg(long, value_name = "N")]
-    pub open: Option<String>,
 }
 
 /// What an operator can ask for, as written.

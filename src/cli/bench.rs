@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::arguments::{BenchArguments, FillArguments};
+use super::arguments::BenchArguments;
 use super::check::{Check, events};
-use crate::tools::bench::aged::{Age, FillOptions};
+use crate::tools::bench::aged::Age;
 use crate::tools::bench::{BenchOptions, Beside};
 use crate::tools::values;
 
@@ -65,11 +65,6 @@ impl Check<'_> {
             events,
             format,
         })
-    }
-
-    pub(super) fn fill(&mut self, arguments: &FillArguments) -> Option<FillOptions> {
-        let age = self.age(&arguments.aged, &arguments.open, CONVERSATIONS_DEFAULT as u64);
-        Some(FillOptions { data: arguments.data.clone(), age: age?, with_ids: true })
     }
 
     fn age(&mut self, aged: &Option<String>, open: &Option<String>, at_once: u64) -> Option<Age> {

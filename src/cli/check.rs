@@ -68,7 +68,6 @@ pub fn command(
             let access = check.access(&arguments.nats, None);
             access.map(|access| Command::BenchFloor(FloorOptions { access, pattern: arguments.pattern }))
         }
-        Arguments::BenchFill(arguments) => check.fill(&arguments).map(Command::BenchFill),
     };
     command.filter(|_| check.faults.is_empty()).ok_or(check.faults)
 }

@@ -20,7 +20,6 @@ pub use arguments::Cli;
 
 use crate::edge::Events;
 use crate::tools::bench::BenchOptions;
-use crate::tools::bench::aged::FillOptions;
 use crate::tools::bench::floor::FloorOptions;
 use crate::tools::config_file::ConfigFile;
 use crate::tools::export::ExportOptions;
@@ -53,7 +52,6 @@ pub enum Command {
     WhatIf(WhatIfOptions),
     Bench(Box<BenchOptions>),
     BenchFloor(FloorOptions),
-    BenchFill(FillOptions),
 }
 
 /// How the service is to run.

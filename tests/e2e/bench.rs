@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use switchboard::log::{Directory, DiskLog, Log};
+use switchboard::tools::bench::aged::{self, Age};
+use switchboard::tools::bench::script::CONFIGURATION;
 
 use crate::process::{Ran, exit, run, run_within, signal};
 use crate::server::binary;
@@ -76,7 +78,10 @@ async fn a_filled_directory_is_whole_and_as_old_as_asked_for() {
         program.args(arguments).arg("--data").arg(&data);
         run_within(PATIENCE, program)
     };
-    program(&["bench-fill", "--aged", "3000", "--open", "40"]).await.well();
+    let configuration = place.path().join("switchboard.toml");
+    std::fs::write(&configuration, CONFIGURATION).unwrap();
+    let age = Age { events: 3000, open: 40 };
+    aged::filled(data.clone(), configuration, age, true).await.unwrap();
     program(&["verify"]).await.well();
     let listed: Value = serde_json::from_str(&program(&["list", "--format", "json"]).await.well()).unwrap();
     let of = |status: &str| {

@@ -16,7 +16,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::script::{CONFIGURATION, STEPS, Step};
+use super::script::{STEPS, Step};
 use crate::domain::{By, Time};
 use crate::edge::requests::{self, Headers};
 use crate::edge::subjects::Endpoint;
@@ -27,7 +27,6 @@ use crate::switchboard::port::{Answer, Ask, Effect, PutAsk, Request};
 use crate::switchboard::restore::restore;
 use crate::switchboard::{self, Gauges, Handle, Threads};
 use crate::tools::config_file::ConfigFile;
-use crate::tools::failure::Failure;
 use crate::tools::progress::Progress;
 
 /// Conversations that go through the script at once: four full groups, so that neither decisions nor writes wait.
@@ -48,26 +47,6 @@ pub struct Age {
     pub events: u64,
     /// How many conversations it leaves open.
     pub open: u64,
-}
-
-/// A directory to be filled and left.
-#[derive(Debug, Clone, PartialEq)]
-pub struct FillOptions {
-    /// Where.
-    pub data: PathBuf,
-    /// How old it is to be.
-    pub age: Age,
-    /// Whether commands carry ids.
-    pub with_ids: bool,
-}
-
-/// Fills a directory, and writes the configuration for a service on it beside it.
-pub fn run(options: &FillOptions) -> Result<(), Failure> {
-    let configuration = options.data.with_extension("toml");
-    let written = std::fs::write(&configuration, CONFIGURATION);
-    written.map_err(|error| Failure::text(format!("{}: {error}", configuration.display())))?;
-    let never = AtomicBool::new(false);
-    fill(&options.data, &configuration, options.age, options.with_ids, &never).map_err(Failure::text)
 }
 
 /// A fill under way, which ends where this is dropped.
