@@ -1,6 +1,7 @@
-//! Empty values: in the environment they stand for none, on the command line they are a fault.
+//! Empty values: an empty variable stands for none; any other empty value is a fault, wherever it stands.
 //!
-//! A script whose variable is empty writes `--redact ""`: taken for none, everything would be exported unerased.
+//! A script whose variable is empty writes `--redact ""`, or puts two of them into `SWITCHBOARD_REDACT="$A,$B"`: taken
+//! for none, everything would be exported unerased.
 
 use clap::builder::Resettable;
 use clap::parser::ValueSource;
@@ -16,15 +17,15 @@ pub fn without_empty_variables(command: Command, environment: &dyn Fn(&str) -> O
     command.mut_subcommands(|command| without_empty_variables(command, environment))
 }
 
-/// What was written on the command line and is empty, by its name.
+/// What is empty, though it is not the whole of a variable: by its name on the command line, or its variable's.
 pub fn faults(mut command: Command, matches: &ArgMatches) -> Vec<String> {
     // Only then the options of a command are known to those below it.
     command.build();
     let mut faults = Vec::new();
     let mut at = Some((&command, matches));
     while let Some((command, matches)) = at {
-        for arg in command.get_arguments().filter(|arg| is_written_empty(arg, matches)) {
-            let fault = format!("{}: expected a value, got an empty one; leave it out for none", name_of(arg));
+        for name in command.get_arguments().filter_map(|arg| empty_in(arg, matches)) {
+            let fault = format!("{name}: expected a value, got an empty one; leave it out for none");
             if !faults.contains(&fault) {
                 faults.push(fault);
             }
@@ -34,12 +35,18 @@ pub fn faults(mut command: Command, matches: &ArgMatches) -> Vec<String> {
     faults
 }
 
-fn is_written_empty(arg: &Arg, matches: &ArgMatches) -> bool {
+/// Where an empty value of `arg` stands, where one does.
+fn empty_in(arg: &Arg, matches: &ArgMatches) -> Option<String> {
     let id = arg.get_id().as_str();
-    let is_known = matches.try_contains_id(id).is_ok();
-    is_known
-        && matches.value_source(id) == Some(ValueSource::CommandLine)
-        && matches.get_raw(id).is_some_and(|mut values| values.any(|value| value.is_empty()))
+    let mut values = matches.try_contains_id(id).ok().and_then(|_| matches.get_raw(id))?;
+    if !values.any(|value| value.is_empty()) {
+        return None;
+    }
+    match matches.value_source(id)? {
+        ValueSource::CommandLine => Some(name_of(arg)),
+        ValueSource::EnvVariable => arg.get_env().map(|name| name.to_string_lossy().into_owned()),
+        _ => None,
+    }
 }
 
 fn name_of(arg: &Arg) -> String {

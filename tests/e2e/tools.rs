@@ -54,6 +54,26 @@ async fn what_is_shown_listed_and_replayed_is_the_same_over_nats_and_from_the_di
 }
 
 #[tokio::test]
+async fn an_empty_value_among_others_in_a_variable_is_told_by_its_name_and_a_whole_empty_variable_is_none() {
+    let told = async |line: &str, variable: &str, value: &str| {
+        let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_switchboard"));
+        program.args(line.split(' ')).args(["--data", "/no/such/directory"]).env(variable, value);
+        let ran = run(program).await;
+        (ran.code, ran.err.contains(&format!("{variable}: expected a value, got an empty one")))
+    };
+    for (line, variable) in
+        [("export", "SWITCHBOARD_REDACT"), ("replay", "SWITCHBOARD_TYPE"), ("bench", "SWITCHBOARD_BESIDE")]
+    {
+        for value in [",", "c-1,", ",c-1", "c-1,,c-2"] {
+            assert_eq!(told(line, variable, value).await, (Some(64), true), "{line} {variable}={value}");
+        }
+    }
+    for (line, variable) in [("export", "SWITCHBOARD_REDACT"), ("replay", "SWITCHBOARD_TYPE")] {
+        assert_eq!(told(line, variable, "").await, (Some(1), false), "{line} {variable}=");
+    }
+}
+
+#[tokio::test]
 async fn an_operator_commands_from_the_shell() {
     let world = World::new().await;
     world.begin("c", "bot").await;
