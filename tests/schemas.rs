@@ -262,6 +262,8 @@ fn requests_keep_within_bounds() {
         ("request/integration.state", json!({"actor": "Maria Lind"}), false),
         ("request/integration.list", json!({"limit": 1001}), false),
         ("request/config.put", json!({}), false),
+        ("request/config.put", json!({"config": {}, "expected_version": (1_u64 << 53) - 1}), true),
+        ("request/config.put", json!({"config": {}, "expected_version": 1_u64 << 53}), false),
         ("request/config.put", json!({"config": {"integration": [{"name": "next"}]}}), false),
         ("request/config.put", json!({"config": {"integration": [{"name": "bot", "on_end": "later"}]}}), false),
         ("request/config.put", json!({"config": {"integration": [{"name": "bot", "on_end": {"pass": "desk"}}]}}), true),
