@@ -89,14 +89,8 @@ impl Check<'_> {
             self.fault("--data: expected the directory that the log is kept in, got none");
         }
         let reply_prefix = self.value("--reply-prefix", &arguments.reply_prefix, reply_prefix);
-        if let (Some(reply_prefix), Some(access)) = (&reply_prefix, &access)
-            && may_answer(reply_prefix, &format!("{}.event", access.prefix))
-        {
-            self.fault(&format!(
-                "--reply-prefix: expected one that the service's own prefix ({}) does not begin with, got {reply_prefix}: \
-                 callers could have answers published as events",
-                access.prefix
-            ));
+        if let Some(reply_prefix) = &reply_prefix {
+            self.apart(reply_prefix, &arguments.nats.prefix);
         }
         let http = self.value("--http", &arguments.http, |text| {
             text.parse().map_err(|_| format!("expected an address such as 127.0.0.1:8080, got {text:?}"))
@@ -115,6 +109,17 @@ impl Check<'_> {
             queue,
             log_format,
         })
+    }
+
+    /// A fault where answers could go to the service's own subjects; whatever else is wrong with how NATS is reached.
+    fn apart(&mut self, reply_prefix: &str, prefix: &Option<String>) {
+        let prefix = prefix.as_deref().filter(|prefix| !prefix.is_empty()).unwrap_or("switchboard");
+        if values::prefix(prefix).is_ok() && may_answer(reply_prefix, &format!("{prefix}.event")) {
+            self.fault(&format!(
+                "--reply-prefix: expected one that the service's own prefix ({prefix}) does not begin with, got {reply_prefix}: \
+                 callers could have answers published as events"
+            ));
+        }
     }
 
     fn show(&mut self, arguments: &ShowArguments) -> Option<ShowOptions> {

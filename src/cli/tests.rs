@@ -221,6 +221,10 @@ fn answers_may_not_go_below_the_services_own_prefix() {
     {
         assert_eq!(told(prefix, reply_prefix), Vec::<String>::new(), "{prefix} {reply_prefix}");
     }
+    let with_others = faults("serve --prefix acme.board --reply-prefix acme");
+    for name in ["--nats: ", "--data: ", "--reply-prefix: "] {
+        assert!(with_others.iter().any(|fault| fault.starts_with(name)), "{name}{with_others:?}");
+    }
 }
 
 #[test]
