@@ -1,12 +1,14 @@
 //! Timers: inactivity, release deadlines, offers that nobody takes up. Never early; made up after an outage.
 
 use switchboard::domain::By;
-use switchboard::domain::Time;
 use switchboard::domain::command::Due;
+use switchboard::domain::config::DROPPED_MAX;
+use switchboard::domain::config::change::changes;
 use switchboard::domain::conversation::Status;
 use switchboard::domain::event::EndCause::{EndUser, Inactivity};
 use switchboard::domain::event::{ReleaseCause, WithdrawCause};
 use switchboard::domain::timers::{Activity, is_to_be_noted, next_due};
+use switchboard::domain::{Config, Time};
 
 use super::given::*;
 use super::say::*;
@@ -175,6 +177,65 @@ fn a_channel_that_is_removed_begins_the_count_of_its_own_conversations_only() {
     assert_eq!(due(&registered), begun_anew, "and so does a channel that comes back with the same timeout");
     let changed = registered.configured(CENTRE).later_ms(HOUR).reconfigured(CENTRE, "\"24h\"", "\"23h\"");
     assert_eq!(due(&changed), Some((noon_and(91 * MINUTE + 23 * HOUR), Due::Inactivity)));
+}
+
+#[test]
+fn a_channel_that_keeps_the_common_timeout_of_before_as_its_own_keeps_its_count() {
+    let kept =
+        |name: &str, wait: &str| format!("{CENTRE}\n[[channel]]\nname = \"{name}\"\ninactivity_timeout = \"{wait}\"\n");
+    let held = given(CENTRE).after(channel("quick"), start_for("survey")).later_ms(30 * MINUTE);
+    let as_it_was = Some((noon_and(24 * HOUR), Due::Inactivity));
+    let story = held.clone().reconfigured(&kept("quick", "24h"), "\"24h\"", "\"2h\"");
+    assert_eq!(due(&story), as_it_was, "what applies to it is what applied");
+    let story = held.clone().reconfigured(&kept("quick", "2h"), "\"24h\"", "\"2h\"");
+    assert_eq!(due(&story), Some((noon_and(150 * MINUTE), Due::Inactivity)), "what applies to it has changed");
+    let later = held.clone().reconfigured(CENTRE, "\"24h\"", "\"2h\"").later_ms(MINUTE);
+    let later = later.reconfigured(&kept("quick", "24h"), "\"24h\"", "\"2h\"");
+    assert_eq!(due(&later), Some((noon_and(31 * MINUTE + 24 * HOUR), Due::Inactivity)), "another applied in between");
+    // Removed before, it has a count of its own, and keeps that.
+    let removed = held.configured(&kept("quick", "1h")).later_ms(MINUTE).configured(CENTRE).later_ms(MINUTE);
+    let removed = removed.reconfigured(&kept("quick", "24h"), "\"24h\"", "\"2h\"");
+    assert_eq!(due(&removed), Some((noon_and(31 * MINUTE + 24 * HOUR), Due::Inactivity)));
+}
+
+#[test]
+fn a_channel_that_is_removed_and_back_within_the_moment_of_a_change_is_never_ended_early() {
+    let quick = |wait: &str| format!("{CENTRE}\n[[channel]]\nname = \"quick\"\ninactivity_timeout = \"{wait}\"\n");
+    let story = given(&quick("48h")).after(channel("quick"), start_for("survey")).later_ms(30 * MINUTE);
+    let story = story.reconfigured(CENTRE, "\"24h\"", "\"2h\"").reconfigured(&quick("24h"), "\"24h\"", "\"2h\"");
+    assert_eq!(due(&story), Some((noon_and(30 * MINUTE + 24 * HOUR), Due::Inactivity)));
+}
+
+#[test]
+fn counts_of_removed_channels_are_kept_up_to_a_bound_and_beyond_it_run_late_and_never_early() {
+    let change = |config: &mut Config, name: &str, wait: &str, at: u64| {
+        let text = format!("{CENTRE}\n[[channel]]\nname = \"{name}\"\ninactivity_timeout = \"{wait}\"\n");
+        for document in [document(&text), document(CENTRE)] {
+            changes(config, &document).iter().for_each(|event| config.evolve(event, 1, Time(at)));
+        }
+    };
+    let since = |config: &Config, name: &str| config.inactivity(None, &self::name(name)).1;
+    let mut config = given(CENTRE).config;
+    let begin = since(&config, "other");
+    let most = DROPPED_MAX as u64;
+    (1..=most).for_each(|n| change(&mut config, &format!("c{n}"), "1h", NOON.0 + n));
+    assert_eq!((since(&config, "c1"), since(&config, "other")), (Time(NOON.0 + 1), begin));
+    change(&mut config, "last", "1h", NOON.0 + most + 1);
+    for name in ["c1", "last", "other"] {
+        assert_eq!(since(&config, name), Time(NOON.0 + most + 1), "{name}");
+    }
+    assert!(!serde_json::to_string(&config).unwrap().contains("dropped"));
+}
+
+#[test]
+fn a_removed_channel_is_not_remembered_while_nothing_ends_by_inactivity() {
+    let never = CENTRE.replacen("\"24h\"", "\"never\"", 1);
+    let quick = format!("{never}\n[[channel]]\nname = \"quick\"\ninactivity_timeout = \"1h\"\n");
+    let story = given(&quick).after(channel("quick"), start_for("survey")).later_ms(30 * MINUTE).configured(&never);
+    assert!(!serde_json::to_string(&story.config).unwrap().contains("dropped"));
+    assert_eq!(due(&story), None);
+    let story = story.later_ms(MINUTE).configured(CENTRE);
+    assert_eq!(due(&story), Some((noon_and(31 * MINUTE + 24 * HOUR), Due::Inactivity)));
 }
 
 #[test]

@@ -19,6 +19,9 @@ pub use document::{Document, Faults};
 pub const ENTRIES_MAX: usize = 1000;
 /// Most enabled integrations that listen on standby: each event is copied to every one.
 pub const STANDBY_MAX: usize = 8;
+/// Most removed channels whose count is known for each: beyond it all channels without settings of their own count from
+/// the last such change, which ends nothing early.
+pub const DROPPED_MAX: usize = 10 * ENTRIES_MAX;
 /// Open conversations of one channel, where nothing else is set.
 pub const OPEN_CONVERSATIONS_MAX: u64 = 10_000_000;
 
@@ -144,6 +147,20 @@ pub struct Config {
     /// Of channels that were removed since the common inactivity timeout last changed: since when it has been theirs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     dropped: BTreeMap<Name, Time>,
+    /// Of the last put, where it changed the common inactivity timeout: what applied before. Settings are told before the
+    /// channels, and one that is registered then with what applied to it already goes on with its count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    before: Option<CommonTimeout>,
+}
+
+/// The inactivity timeout of channels without settings of their own, as it was until that moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct CommonTimeout {
+    until: Time,
+    timeout: Wait,
+    since: Time,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    dropped: BTreeMap<Name, Time>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -220,14 +237,10 @@ impl Config {
     /// Writes down one event of the configuration.
     pub fn evolve(&mut self, event: &ConfigEvent, seq: u64, at: Time) {
         self.version += 1;
+        // Events of one put have one time.
+        self.before = self.before.take().filter(|before| before.until == at);
         match event {
-            ConfigEvent::SettingsChanged(settings) => {
-                if self.settings.inactivity_timeout != settings.inactivity_timeout {
-                    self.timeout_changed_at = at;
-                    self.dropped.clear();
-                }
-                self.settings = settings.clone();
-            }
+            ConfigEvent::SettingsChanged(settings) => self.set_settings(settings, at),
             ConfigEvent::IntegrationRegistered(integration) | ConfigEvent::IntegrationChanged(integration) => {
                 self.set_integration(integration, seq, at);
             }
@@ -239,6 +252,15 @@ impl Config {
                 self.set_channel(channel, at)
             }
             ConfigEvent::ChannelRemoved { name } => self.drop_channel(name, at),
+        }
+    }
+
+    fn set_settings(&mut self, settings: &Settings, at: Time) {
+        let before = std::mem::replace(&mut self.settings, settings.clone());
+        if before.inactivity_timeout != settings.inactivity_timeout {
+            let since = std::mem::replace(&mut self.timeout_changed_at, at);
+            let dropped = std::mem::take(&mut self.dropped);
+            self.before = Some(CommonTimeout { until: at, timeout: before.inactivity_timeout, since, dropped });
         }
     }
 
@@ -257,19 +279,36 @@ impl Config {
     fn set_channel(&mut self, channel: &Channel, at: Time) {
         let (before, changed_at) = match self.channels.get(&channel.name) {
             Some(known) => (known.value.settings.inactivity_timeout, known.timeout_changed_at),
-            None => self.common_timeout(&channel.name),
+            None => self.timeout_before_put(&channel.name),
         };
         self.dropped.remove(&channel.name);
         let timeout_changed_at = if before == channel.settings.inactivity_timeout { changed_at } else { at };
         self.channels.insert(channel.name.clone(), Known { value: channel.clone(), timeout_changed_at });
     }
 
+    /// What applied to a channel without settings of its own before the put that is written down.
+    fn timeout_before_put(&self, channel: &Name) -> (Wait, Time) {
+        match &self.before {
+            Some(before) => (before.timeout, before.dropped.get(channel).copied().unwrap_or(before.since)),
+            None => self.common_timeout(channel),
+        }
+    }
+
     fn drop_channel(&mut self, name: &Name, at: Time) {
         let Some(known) = self.channels.remove(name) else { return };
         let is_same = known.value.settings.inactivity_timeout == self.settings.inactivity_timeout;
         let since = if is_same { known.timeout_changed_at } else { at };
-        if since != self.timeout_changed_at {
+        // Another put within the same millisecond may bring the channel back.
+        if let Some(before) = &mut self.before {
+            before.dropped.insert(name.clone(), at);
+        }
+        // What never ends by inactivity has no count.
+        if since != self.timeout_changed_at && self.settings.inactivity_timeout != Wait::Never {
             self.dropped.insert(name.clone(), since);
+        }
+        if self.dropped.len() > DROPPED_MAX {
+            let all = std::mem::take(&mut self.dropped).into_values();
+            self.timeout_changed_at = all.fold(self.timeout_changed_at, Time::max);
         }
     }
 }
