@@ -341,6 +341,16 @@ mod tests {
         r#"{"puts":[{"id":"000000000000000a","digest":"000000000000000b","events":[[1,"switchboard.settings.changed"]]}]}"#,
     ];
 
+    /// Once common timeout and channels have changed: written by the release that knows of removed channels' counts.
+    const CONFIG_CHANGED: &str = concat!(
+        r#"{"config":{"version":7,"settings":{"default_integration":null,"multi_conversations":false,"reopen":false,"#,
+        r#""end_user_can_end":false,"legacy_csat":false,"inactivity_timeout":"2h","release_deadline":"never","#,
+        r#""open_conversations_max":10000000},"timeout_changed_at":"2027-01-15T08:07:00.000Z","#,
+        r#""integrations":{},"channels":{},"gone":{},"dropped":{"quick":"2027-01-15T08:09:00.000Z"},"#,
+        r#""before":{"until":"2027-01-15T08:07:00.000Z","timeout":"1d","since":"2027-01-14T08:00:00.000Z","#,
+        r#""dropped":{"sms":"2027-01-14T09:00:00.000Z"}}}}"#
+    );
+
     fn taken(write: impl FnOnce(&mut Take<'_, String>) -> Result<(), String>) -> Vec<(String, String)> {
         let mut lines = Vec::new();
         write(&mut |key, line| {
@@ -360,6 +370,13 @@ mod tests {
         let kept = config_of(&CONFIG.map(|line| line.as_bytes().to_vec())).unwrap();
         let lines = taken(|take| write_config(&kept, take));
         assert_eq!(lines, CONFIG.map(|line| (CONFIG_ID.to_owned(), line.to_owned())));
+    }
+
+    #[test]
+    fn counts_of_removed_channels_are_written_and_read_for_good() {
+        let kept = config_of(&[CONFIG_CHANGED.into()]).unwrap();
+        let lines = taken(|take| write_config(&kept, take));
+        assert_eq!(lines, [(CONFIG_ID.to_owned(), CONFIG_CHANGED.to_owned())]);
     }
 
     #[test]
