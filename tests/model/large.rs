@@ -99,12 +99,10 @@ impl Town {
     }
 
     fn configure(&mut self) {
+        // What applied between two configurations within a millisecond has applied to nobody.
+        self.passes(1);
         let before = self.rules.clone();
         self.rules = random_rules(&mut self.dice);
-        // The settings are told before the channels: one that has been without its own until now has theirs first.
-        if self.rules.channels.keys().any(|name| !before.channels.contains_key(name)) {
-            self.rules.settings.timeout = before.settings.timeout;
-        }
         let answer = self.site.put(put(&self.rules.document()));
         assert!(answer["error"].is_null(), "{answer}");
         for live in self.talks.values_mut() {
@@ -124,6 +122,10 @@ impl Town {
             8..13 => MINUTE,
             _ => self.dice.below(20_000),
         };
+        self.passes(ms);
+    }
+
+    fn passes(&mut self, ms: u64) {
         self.now += ms;
         self.site.later(ms).run();
         for id in self.talks.keys().cloned().collect::<Vec<_>>() {
