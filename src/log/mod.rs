@@ -51,6 +51,7 @@ pub use frame::{Frame, Header};
 pub use inspection::Inspection;
 pub use memory::{MemoryLog, SimulatedDisk};
 pub use reader::{Frames, Head, Reader};
+pub(crate) use space::free;
 pub use volumes::ListedVolume;
 
 /// The log as its one writer sees it.

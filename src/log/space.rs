@@ -57,7 +57,7 @@ impl Space {
 }
 
 /// The free space of a file system. One that does not tell counts as empty: what cannot be known must not stop the service.
-pub(super) fn free(path: &Path) -> u64 {
+pub(crate) fn free(path: &Path) -> u64 {
     rustix::fs::statvfs(path).map_or(u64::MAX, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 

@@ -53,13 +53,14 @@ async fn a_log_is_aged_before_the_rounds_and_the_start_on_it_is_measured() {
     let data = tempfile::tempdir().unwrap();
     let load = ["--in-flight", "4", "--beside", "none", "--format", "json"];
     let young: Value = serde_json::from_str(&bench(data.path(), &load).await.well()).unwrap();
-    let old = [&load[..], &["--aged", "3000", "--open", "40"]].concat();
+    let old = [&load[..], &["--aged", "30000", "--open", "40"]].concat();
     let told: Value = serde_json::from_str(&bench(data.path(), &old).await.well()).unwrap();
     assert_eq!((&young["aged"], &told["aged"]["open"]), (&Value::Null, &40.into()), "{told}");
     let [events, disk, start, memory] = ["events", "disk_bytes", "start_us", "memory_bytes"]
         .map(|name| told["aged"][name].as_u64().unwrap_or_else(|| panic!("{name} is not in {told}")));
-    // No more than a conversation and the configuration beyond what was asked for, and none of it counts as measured.
-    assert!((3000 - 11..3000 + 11).contains(&events), "{told}");
+    // No more than a conversation and the configuration beyond what was asked for.
+    assert!((30_000 - 11..30_000 + 11).contains(&events), "{told}");
+    assert!(told["events"].as_u64().unwrap() < events, "what was filled counts as measured: {told}");
     assert!([disk, start, memory].iter().all(|figure| *figure > 0), "{told}");
     for (figure, events) in [("line_bytes", "events"), ("disk_bytes", "events")] {
         let each = |told: &Value| told[figure].as_f64().unwrap() / told[events].as_f64().unwrap();
@@ -102,7 +103,7 @@ async fn a_filled_directory_is_whole_and_as_old_as_asked_for() {
 async fn a_fill_that_is_interrupted_leaves_nothing_behind() {
     let data = tempfile::tempdir().unwrap();
     let mut program = Command::new(env!("CARGO_BIN_EXE_switchboard"));
-    program.args(["bench", "--aged", "1000000000", "--nats-server"]).arg(binary()).arg("--data").arg(data.path());
+    program.args(["bench", "--aged", "4000000", "--nats-server"]).arg(binary()).arg("--data").arg(data.path());
     let mut program = program.stderr(std::process::Stdio::piped()).spawn().unwrap();
     let fills = |entry: std::fs::DirEntry| entry.path().join("data/log/1").exists();
     let began = std::time::Instant::now();
@@ -113,6 +114,16 @@ async fn a_fill_that_is_interrupted_leaves_nothing_behind() {
     signal(program.id(), "INT");
     assert_eq!(exit(&mut program).await.code(), Some(1));
     assert_eq!(std::fs::read_dir(data.path()).unwrap().count(), 0, "something is left behind");
+}
+
+#[tokio::test]
+async fn what_has_no_room_on_the_disk_is_not_begun() {
+    let place = tempfile::tempdir().unwrap();
+    let age = Age { events: u64::MAX, open: 0 };
+    let configuration = place.path().join("switchboard.toml");
+    let refused = aged::filled(place.path().join("data"), configuration, age, true).await.unwrap_err();
+    assert!(refused.contains("bytes free") && refused.contains("--data DIR"), "{refused}");
+    assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0, "something was begun");
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use super::script::{STEPS, Step};
 use crate::domain::{By, Time};
 use crate::edge::requests::{self, Headers};
 use crate::edge::subjects::Endpoint;
-use crate::log::{Cache, Directory, DiskLog, Log};
+use crate::log::{self, Cache, Directory, DiskLog, Log};
 use crate::switchboard::core::Core;
 use crate::switchboard::fingerprint::Secret;
 use crate::switchboard::port::{Answer, Ask, Effect, PutAsk, Request};
@@ -37,6 +37,8 @@ const BEGIN_AT_ONCE: u64 = 512;
 const WAITING_MAX: usize = 8 * SIDE_BY_SIDE;
 /// What those that stay open have come to: a start, a message, a reply.
 const STEPS_OPEN: usize = 3;
+/// What an event takes on the disk, at most: some 200 bytes, and what is written anew as it grows.
+const BYTES_OF_AN_EVENT: u64 = 250;
 /// Says that somebody wants the end.
 const INTERRUPTED: &str = "interrupted";
 
@@ -64,6 +66,7 @@ impl Drop for Filling {
 
 /// Fills a directory on a thread of its own, so that whoever waits can be interrupted.
 pub async fn filled(data: PathBuf, configuration: PathBuf, age: Age, with_ids: bool) -> Result<(), String> {
+    check_room(&data, age)?;
     let is_over = Arc::new(AtomicBool::new(false));
     let (done, is_done) = oneshot::channel();
     let stop = is_over.clone();
@@ -74,10 +77,26 @@ pub async fn filled(data: PathBuf, configuration: PathBuf, age: Age, with_ids: b
     is_done.await.unwrap_or_else(|_| Err("the thread that filled the log is gone".into()))
 }
 
+/// A disk that would be full in the middle is somebody else's too.
+fn check_room(data: &Path, age: Age) -> Result<(), String> {
+    let place = data.parent().unwrap_or(data);
+    let (free, needed) = (log::free(place), age.events.saturating_mul(BYTES_OF_AN_EVENT));
+    if free >= needed {
+        return Ok(());
+    }
+    let place = place.display();
+    Err(format!(
+        "expected {needed} bytes free in {place}, for {} events, got {free}: name another disk with --data DIR, or fewer events",
+        age.events
+    ))
+}
+
 fn fill(data: &Path, configuration: &Path, age: Age, with_ids: bool, stop: &AtomicBool) -> Result<(), String> {
     let mut works = Works::open(data, with_ids)?;
     let filled = works.put(configuration).and_then(|()| works.age(age, stop));
-    works.close().and(filled)
+    let closed = works.close();
+    // Why it was not filled is what somebody wants to know, and not what came of it.
+    filled.and(closed)
 }
 
 /// A service without its edge.

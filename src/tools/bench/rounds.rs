@@ -226,7 +226,7 @@ async fn start(
         aged::filled(data.clone(), stage::configuration_of(directory)?, age, options.with_ids).await?;
     }
     let began = Instant::now();
-    let service = stage::service(access, options.events, directory, client).await?;
+    let service = stage::service(access, options.events, directory, client, options.age.is_some()).await?;
     let (took, memory) = (began.elapsed(), usage::memory_resident(service.pid()));
     if options.age.is_none() {
         return Ok((service, None));

@@ -14,7 +14,7 @@ use super::script::CONFIGURATION;
 use crate::edge::Events;
 use crate::tools::nats::{Access, Login};
 
-/// How long what is started may take to be there.
+/// How long what is started may take to be there, unless it opens a long log.
 const START_WAIT: Duration = Duration::from_secs(60);
 /// How often is looked whether it is.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -114,7 +114,7 @@ impl Server {
         std::fs::write(&file, text).map_err(|error| error.to_string())?;
         let mut process = Process::start(what, Command::new(program).arg("-c").arg(&file), directory)?;
         let ports = home.join(format!("nats-server_{}.ports", process.pid()));
-        let url = wait_for("the NATS server", &mut process, async || {
+        let url = wait_for("the NATS server", &mut process, START_WAIT, async || {
             let told: Value = serde_json::from_slice(&std::fs::read(&ports).ok()?).ok()?;
             Some(told["nats"][0].as_str()?.to_owned())
         })
@@ -130,13 +130,21 @@ impl Server {
 }
 
 /// Starts the service on a log of its own and waits until it answers.
-pub async fn service(access: &Access, events: Events, directory: &Path, client: &Client) -> Result<Process, String> {
+/// A log that was filled before is opened for as long as that takes.
+pub async fn service(
+    access: &Access,
+    events: Events,
+    directory: &Path,
+    client: &Client,
+    is_filled: bool,
+) -> Result<Process, String> {
     let configuration = configuration_of(directory)?;
     let mut command = ourselves("serve", access)?;
     command.arg("--data").arg(data_of(directory)).arg("--config").arg(&configuration);
     command.args(["--events", if events == Events::JetStream { "jetstream" } else { "core" }]);
     let mut process = Process::start("switchboard", &mut command, directory)?;
-    answers(&mut process, client, format!("{}.query.config", access.prefix)).await?;
+    let patience = if is_filled { Duration::MAX } else { START_WAIT };
+    answers(&mut process, client, format!("{}.query.config", access.prefix), patience).await?;
     Ok(process)
 }
 
@@ -144,7 +152,7 @@ pub async fn service(access: &Access, events: Events, directory: &Path, client: 
 pub async fn floor(access: &Access, pattern: &Path, directory: &Path, client: &Client) -> Result<Process, String> {
     let mut command = ourselves("bench-floor", access)?;
     let mut process = Process::start("floor", command.arg("--pattern").arg(pattern), directory)?;
-    answers(&mut process, client, format!("{}.echo", access.prefix)).await?;
+    answers(&mut process, client, format!("{}.echo", access.prefix), START_WAIT).await?;
     Ok(process)
 }
 
@@ -181,12 +189,17 @@ fn ourselves(command: &str, access: &Access) -> Result<Command, String> {
     Ok(process)
 }
 
-async fn answers(process: &mut Process, client: &Client, subject: String) -> Result<(), String> {
+async fn answers(process: &mut Process, client: &Client, subject: String, patience: Duration) -> Result<(), String> {
     let what = process.what;
-    wait_for(what, process, async || client.request(subject.clone(), "{}".into()).await.ok()).await.map(drop)
+    wait_for(what, process, patience, async || client.request(subject.clone(), "{}".into()).await.ok()).await.map(drop)
 }
 
-async fn wait_for<T>(what: &str, process: &mut Process, mut look: impl AsyncFnMut() -> Option<T>) -> Result<T, String> {
+async fn wait_for<T>(
+    what: &str,
+    process: &mut Process,
+    patience: Duration,
+    mut look: impl AsyncFnMut() -> Option<T>,
+) -> Result<T, String> {
     let began = Instant::now();
     loop {
         if let Some(found) = look().await {
@@ -195,8 +208,8 @@ async fn wait_for<T>(what: &str, process: &mut Process, mut look: impl AsyncFnMu
         if let Some(words) = process.last_words() {
             return Err(words);
         }
-        if began.elapsed() > START_WAIT {
-            return Err(format!("{what} is not there after {} seconds", START_WAIT.as_secs()));
+        if began.elapsed() > patience {
+            return Err(format!("{what} is not there after {} seconds", patience.as_secs()));
         }
         sleep(LOOK_EVERY).await;
     }
