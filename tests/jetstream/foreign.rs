@@ -1,7 +1,7 @@
 //! Somebody else publishes on the subjects of the streams while the service runs: nothing of ours is lost, twice, or out of order.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::HeaderMap;
 use futures_util::future::join_all;
@@ -14,6 +14,8 @@ use crate::world::{INBOX, World};
 const SUBJECTS: [&str; 2] = ["switchboard.event.note.by.admin", "switchboard.inbox.channel.web.note.by.admin"];
 /// How often one of them comes in between ours.
 const IN_BETWEEN: usize = 5;
+/// How long it may take until they do.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// More than are asked for at once.
 const MANY: usize = 2500;
 
@@ -40,13 +42,16 @@ async fn messages_of_others_under_load_leave_every_event_and_message_once_and_in
     let is_enough = AtomicBool::new(false);
     let callers = async { join_all((0..16).map(|at| call(&world, format!("c{at}"), &is_enough))).await };
     let others = async {
+        let began = Instant::now();
         for count in 0.. {
             let id = if count % 3 == 0 { format!("other-{count}") } else { String::new() };
             publish(&world, SUBJECTS[count % 2], &id).await;
             sleep(Duration::from_millis(15)).await;
-            if world.log().matches("the streams are asked where they end").count() >= IN_BETWEEN {
+            let came = world.log().matches("the streams are asked where they end").count();
+            if came >= IN_BETWEEN {
                 return is_enough.store(true, Relaxed);
             }
+            assert!(began.elapsed() < PATIENCE, "{count} messages of others came in between {came} times");
         }
     };
     let (messages, ()) = tokio::join!(callers, others);
