@@ -86,12 +86,19 @@ impl Queue {
         self.waiting -= 1;
         line.served = line.served.saturating_add(1);
         self.most = self.most.max(line.served);
-        if self.most >= much_min && line.served <= self.most / MUCH {
+        let asks_more = line.served > self.most / MUCH;
+        let seemed_small = asks_more && line.little_at.take().is_some();
+        if self.most >= much_min && !asks_more {
             line.little_at = Some(now);
             self.little_at = Some(now);
         }
         if !line.requests.is_empty() {
             self.turns.push_back(caller);
+        }
+        // Whoever has only begun seems to ask little until it has asked more: a load whose callers come one after the
+        // other is in nobody's way.
+        if seemed_small {
+            self.find_the_small();
         }
         Some(request)
     }
@@ -109,10 +116,13 @@ impl Queue {
         let most = self.most;
         self.lines.retain(|_, line| {
             line.served /= 2;
-            // Whoever has only begun seems to ask little, until it has asked more.
             line.little_at = line.little_at.filter(|at| is_within(*at, REMEMBERED_MS) && line.served <= most / MUCH);
             line.served > 0 || line.little_at.is_some() || !line.requests.is_empty()
         });
+        self.find_the_small();
+    }
+
+    fn find_the_small(&mut self) {
         self.little_at = self.lines.values().filter_map(|line| line.little_at).max();
     }
 }

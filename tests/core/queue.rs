@@ -167,6 +167,22 @@ fn callers_who_ask_alike_get_full_groups() {
 }
 
 #[test]
+fn whoever_has_only_begun_asks_little_until_it_has_asked_more() {
+    let mut site = Site::new(&usual());
+    burst(&mut site, "one", 0, 3000);
+    site.run();
+    burst(&mut site, "other", 0, 3000 / 32);
+    site.run();
+    burst(&mut site, "one", 1, 1500);
+    assert_eq!(waiting_after_a_step(&mut site), 1500 - STARTS_AHEAD);
+    site.run();
+    burst(&mut site, "other", 1, 1500);
+    site.run();
+    burst(&mut site, "one", 2, 1500);
+    assert_eq!(waiting_after_a_step(&mut site), 1500 - 1024, "within the same second");
+}
+
+#[test]
 fn what_waits_longer_than_a_group_has_room_is_decided_in_the_next() {
     let mut site = Site::new(&usual());
     for n in 0..1500 {
