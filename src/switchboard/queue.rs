@@ -8,15 +8,17 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::admission::Place;
-use super::port::Request;
+use super::port::{Ask, Request};
 use crate::domain::{Name, Role, Time};
 
 /// How many times as much as another the busiest caller has asked, where that one asks little.
 const MUCH: u32 = 32;
 /// How often what callers were served counts only half any more.
 const LATELY_MS: u64 = 1000;
-/// How long one that asks little is remembered: longer than what was decided before its first request takes to leave on
-/// a slow machine, or it would be forgotten by its next.
+/// How long one that asks little is remembered when it first asks: longer than what was decided before its request
+/// takes to leave, or it would be forgotten by its next …
+const FIRST_REMEMBERED_MS: u64 = 1000;
+/// … and when it asks again. Whoever only looks in now and then costs the others full groups for that first second.
 const REMEMBERED_MS: u64 = 5000;
 
 type Caller = (Role, Option<Name>);
@@ -30,8 +32,8 @@ pub struct Queue {
     /// The most that one of the callers was served lately.
     most: u32,
     halved_at: Time,
-    /// When one was served that asks little.
-    little_at: Option<Time>,
+    /// Until when one is remembered that asks little.
+    little_until: Option<Time>,
 }
 
 #[derive(Debug, Default)]
@@ -39,8 +41,8 @@ struct Line {
     requests: VecDeque<(Request, Place)>,
     /// How many were served lately.
     served: u32,
-    /// When the last one was that seemed to be of somebody who asks little.
-    little_at: Option<Time>,
+    /// Until when it is remembered as one that asks little.
+    little_until: Option<Time>,
 }
 
 impl Queue {
@@ -56,7 +58,7 @@ impl Queue {
 
     /// Whether somebody asks little beside one who asks much.
     pub fn serves_the_small(&self) -> bool {
-        self.little_at.is_some()
+        self.little_until.is_some()
     }
 
     /// Lets a request wait.
@@ -87,10 +89,12 @@ impl Queue {
         line.served = line.served.saturating_add(1);
         self.most = self.most.max(line.served);
         let asks_more = line.served > self.most / MUCH;
-        let seemed_small = asks_more && line.little_at.take().is_some();
-        if self.most >= much_min && !asks_more {
-            line.little_at = Some(now);
-            self.little_at = Some(now);
+        let seemed_small = asks_more && line.little_until.take().is_some();
+        // The past takes its time for everybody.
+        if self.most >= much_min && !asks_more && !matches!(request.ask, Ask::Past(_)) {
+            let is_back = line.little_until.is_some_and(|until| now < until);
+            line.little_until = Some(now.plus_ms(if is_back { REMEMBERED_MS } else { FIRST_REMEMBERED_MS }));
+            self.little_until = self.little_until.max(line.little_until);
         }
         if !line.requests.is_empty() {
             self.turns.push_back(caller);
@@ -106,9 +110,9 @@ impl Queue {
     /// Lets what was long ago count less. Callers are remembered only while something of theirs counts or waits.
     pub fn look(&mut self, now: Time) {
         // A clock that was ahead and goes back is not waited for.
-        let is_within = |at: Time, ms: u64| at <= now && now.ms_since(at) < ms;
-        self.little_at = self.little_at.filter(|at| is_within(*at, REMEMBERED_MS));
-        if is_within(self.halved_at, LATELY_MS) {
+        let is_to_come = |until: Time| now < until && until.ms_since(now) <= REMEMBERED_MS;
+        self.little_until = self.little_until.filter(|until| is_to_come(*until));
+        if self.halved_at <= now && now.ms_since(self.halved_at) < LATELY_MS {
             return;
         }
         self.halved_at = now;
@@ -116,13 +120,13 @@ impl Queue {
         let most = self.most;
         self.lines.retain(|_, line| {
             line.served /= 2;
-            line.little_at = line.little_at.filter(|at| is_within(*at, REMEMBERED_MS) && line.served <= most / MUCH);
-            line.served > 0 || line.little_at.is_some() || !line.requests.is_empty()
+            line.little_until = line.little_until.filter(|until| is_to_come(*until) && line.served <= most / MUCH);
+            line.served > 0 || line.little_until.is_some() || !line.requests.is_empty()
         });
         self.find_the_small();
     }
 
     fn find_the_small(&mut self) {
-        self.little_at = self.lines.values().filter_map(|line| line.little_at).max();
+        self.little_until = self.lines.values().filter_map(|line| line.little_until).max();
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use switchboard::domain::Text;
+use switchboard::switchboard::port::{Ask, Moment, PastAsk};
 
 use super::say::*;
 use super::site::{Left, Site, WAITING_MAX};
@@ -143,16 +144,37 @@ fn on_a_slow_disk_more_is_decided_ahead() {
 }
 
 #[test]
-fn groups_are_full_again_once_nobody_has_asked_little_for_five_seconds() {
+fn who_asks_little_once_is_remembered_for_a_second_and_who_asks_again_for_five() {
     let mut site = Site::new(&usual());
     burst(&mut site, "flood", 0, 3000);
     site.run();
     site.ask(start("calm-0").by(channel("calm")));
-    site.later(4999);
-    burst(&mut site, "flood", 1, 3000);
-    assert_eq!(waiting_after_a_step(&mut site), 3000 - STARTS_AHEAD);
+    site.later(999);
+    burst(&mut site, "flood", 1, 1500);
+    assert_eq!(waiting_after_a_step(&mut site), 1500 - STARTS_AHEAD);
+    site.run();
     site.later(1);
-    assert_eq!(waiting_after_a_step(&mut site), 3000 - 1024);
+    burst(&mut site, "flood", 2, 1500);
+    assert_eq!(waiting_after_a_step(&mut site), 1500 - 1024);
+    site.run();
+    site.ask(start("calm-1").by(channel("calm")));
+    site.ask(start("calm-2").by(channel("calm")));
+    site.later(4999);
+    burst(&mut site, "flood", 3, 1500);
+    assert_eq!(waiting_after_a_step(&mut site), 1500 - STARTS_AHEAD);
+    site.later(1);
+    assert_eq!(waiting_after_a_step(&mut site), 1500 - 1024);
+}
+
+#[test]
+fn a_question_about_the_past_makes_nobody_else_wait() {
+    let mut site = Site::new(&usual());
+    burst(&mut site, "flood", 0, 3000);
+    site.run();
+    site.hand(anybody(), Ask::from(PastAsk::Config { at: Moment::Time(site.now) }));
+    site.run();
+    burst(&mut site, "flood", 1, 1500);
+    assert_eq!(waiting_after_a_step(&mut site), 1500 - 1024);
 }
 
 #[test]
