@@ -7,12 +7,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
 
-use crate::domain::{By, Config, Time};
+use crate::domain::{Config, Time};
 use crate::edge;
 use crate::log::{Cache, Directory, DiskLog, Log, LogError, Reader};
 use crate::switchboard::core::{Core, Restored};
 use crate::switchboard::fingerprint::Secret;
-use crate::switchboard::port::{Ask, Effect, PutAsk, Request};
+use crate::switchboard::port::Effect;
 use crate::switchboard::restore::restore;
 use crate::switchboard::{self, Archive, Gauges, Handle};
 use crate::tools::config_file::ConfigFile;
@@ -171,18 +171,9 @@ fn start_counting(gauges: &Gauges, reader: &Reader) {
     Gauges::set(&gauges.published_through, head.published_through);
 }
 
-/// The file is put like any other configuration, and changes nothing where it is the last one that was applied.
+/// The file is put like any other configuration.
 fn put_file(handle: &Handle, file: ConfigFile) {
-    let ask = PutAsk {
-        document: Ok(file.document),
-        canonical: file.canonical,
-        expected_version: None,
-        command_id: None,
-        traceparent: None,
-        is_file: true,
-    };
-    let request = Request { by: By::config(), ask: Ask::Put(Box::new(ask)), reply: None };
-    if handle.request(request).is_err() {
+    if handle.request(file.into_request(None)).is_err() {
         tracing::error!("the configuration file was not applied: the queue is full; send SIGHUP again");
     }
 }

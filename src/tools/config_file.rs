@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::domain::config::document::Document;
+use crate::domain::{By, Text};
+use crate::switchboard::port::{Ask, PutAsk, Request};
 
 /// Longest file, in bytes: as much as `config.put` may carry.
 const FILE_BYTES_MAX: u64 = 512 * 1024;
@@ -32,6 +34,19 @@ impl ConfigFile {
         let document = document
             .map_err(|faults| faults.texts().iter().flat_map(|text| fault(text.clone())).collect::<Vec<_>>())?;
         Ok(ConfigFile { path: path.to_owned(), document, canonical: value.to_string().into_bytes() })
+    }
+
+    /// The request to apply it: it changes nothing where it is the last file that was.
+    pub fn into_request(self, reply: Option<Text>) -> Request {
+        let ask = PutAsk {
+            document: Ok(self.document),
+            canonical: self.canonical,
+            expected_version: None,
+            command_id: None,
+            traceparent: None,
+            is_file: true,
+        };
+        Request { by: By::config(), ask: Ask::Put(Box::new(ask)), reply }
     }
 }
 

@@ -17,13 +17,13 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::script::{STEPS, Step};
-use crate::domain::{By, Time};
+use crate::domain::Time;
 use crate::edge::requests::{self, Headers};
 use crate::edge::subjects::Endpoint;
 use crate::log::{self, Cache, Directory, DiskLog, Log};
 use crate::switchboard::core::Core;
 use crate::switchboard::fingerprint::Secret;
-use crate::switchboard::port::{Answer, Ask, Effect, PutAsk, Request};
+use crate::switchboard::port::{Answer, Effect, Request};
 use crate::switchboard::restore::restore;
 use crate::switchboard::{self, Gauges, Handle, Threads};
 use crate::tools::config_file::ConfigFile;
@@ -153,15 +153,7 @@ impl Works {
     /// The configuration, as the service finds it in the same file.
     fn put(&mut self, file: &Path) -> Result<(), String> {
         let file = ConfigFile::read(file).map_err(|faults| faults.join("; "))?;
-        let ask = PutAsk {
-            document: Ok(file.document),
-            canonical: file.canonical,
-            expected_version: None,
-            command_id: None,
-            traceparent: None,
-            is_file: true,
-        };
-        self.ask(Request { by: By::config(), ask: Ask::Put(Box::new(ask)), reply: Some("0".into()) })?;
+        self.ask(file.into_request(Some("0".into())))?;
         self.hear().map(drop)
     }
 
