@@ -27,9 +27,11 @@ const FIRST_LOOK: Duration = Duration::from_millis(500);
 const LATER_LOOK: Duration = Duration::from_secs(1);
 /// How often another instance is looked for, and it is told what was lost.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// The pause between two looks while another instance is there, as commands wait until it is gone …
+/// The pause between two looks while another instance is there, as commands wait until it is gone, and at the beginning …
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
-/// … which it is when it is silent so often in a row: one answer may be late or lost.
+/// … so often: another that starts at the same moment is not there yet to answer the first.
+const EARLY_LOOKS: u32 = 4;
+/// It is gone when it is silent so often in a row: one answer may be late or lost.
 const SILENT_LOOKS: u32 = 3;
 /// The longest message that the service may send: a page, or a configuration, with what stands around it.
 const PAYLOAD_BYTES_NEEDED: usize = 1024 * 1024;
@@ -252,11 +254,14 @@ fn warn_of_small_payloads(client: &Client) {
 }
 
 async fn look_around(service: Arc<Service>, client: Client) {
+    let mut looks = 0;
     loop {
         // At once, too: while there was no connection another may have been started.
         service.look_for_others(&client).await;
         service.tell_losses();
-        sleep(if service.readiness.holds(Reason::Duplicate) { LOOK_AGAIN } else { LOOK_EVERY }).await;
+        looks += 1;
+        let is_soon = looks < EARLY_LOOKS || service.readiness.holds(Reason::Duplicate);
+        sleep(if is_soon { LOOK_AGAIN } else { LOOK_EVERY }).await;
     }
 }
 
