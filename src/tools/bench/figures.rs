@@ -179,6 +179,8 @@ pub struct Figures {
     pub messages: usize,
     /// Bytes of those messages.
     pub message_bytes: usize,
+    /// What the files of the service took before the first round.
+    pub disk_bytes_before: u64,
     /// What the service recorded in the whole run, without what it began with.
     pub grown: Grown,
     /// The lines of that, in bytes, before they are compressed.

@@ -69,8 +69,9 @@ fn about(figures: &Figures, options: &BenchOptions) -> Vec<(&'static str, String
     pairs.push((
         "files",
         format!(
-            "{} bytes an event, with everything beside the log{}",
+            "{} bytes an event, with everything beside the log, and {} MB before the first{}",
             figures.grown.disk_bytes_each(),
+            figures.disk_bytes_before / 1_000_000,
             written(figures, &figures.grown).map(|written| format!("; written {written}")).unwrap_or_default()
         ),
     ));
@@ -261,6 +262,7 @@ fn document(figures: &Figures, options: &BenchOptions) -> Value {
         "events": figures.grown.events,
         "line_bytes": figures.line_bytes,
         "disk_bytes": figures.grown.disk_bytes,
+        "disk_bytes_before": figures.disk_bytes_before,
         "written_bytes": figures.grown.written_bytes,
         "memory_peak_bytes": figures.memory_peak,
         "lines": lines.collect::<Vec<_>>(),

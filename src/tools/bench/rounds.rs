@@ -122,14 +122,14 @@ pub async fn measure(options: &BenchOptions, run: &str) -> Result<Figures, Failu
     };
     let client = connect(&access).await?;
     let mut stage = set(options, run, &scratch, &access, server.as_ref(), &client).await.map_err(Failure::text)?;
+    let data = stage::data_of(scratch.path());
+    let before = look(&mut stage, &data).await.map_err(Failure::text)?;
     let lines = go(options, &mut stage, &client, scratch.path()).await.map_err(Failure::text);
     if let Some(words) = stage.service.last_words() {
         return Err(Failure::text(words));
     }
     let lines = lines?;
-    let data = stage::data_of(scratch.path());
-    let held = stage.started.as_ref().map(|started| started.held.clone()).unwrap_or_default();
-    let grown = look(&mut stage, &data).await.map_err(Failure::text)?.since(&held);
+    let grown = look(&mut stage, &data).await.map_err(Failure::text)?.since(&before);
     let (messages, message_bytes) = stage.pattern.weight();
     let memory_peak = usage::memory_peak(stage.service.pid());
     stage.service.stop();
@@ -141,8 +141,9 @@ pub async fn measure(options: &BenchOptions, run: &str) -> Result<Figures, Failu
         echo: stage.echo.filter(|echo| !echo.is_empty()),
         messages,
         message_bytes,
+        disk_bytes_before: before.disk_bytes,
         grown,
-        line_bytes: usage::line_bytes(&data, held.events).map_err(Failure::text)?,
+        line_bytes: usage::line_bytes(&data, before.events).map_err(Failure::text)?,
         memory_peak,
         left_out: stage.left_out,
     })
