@@ -129,7 +129,7 @@ impl DiskLog {
     /// Stores what was packed. The log counts as stopped until all of it is durable.
     fn store(&mut self, packed: &Packed) -> Result<(), LogError> {
         self.stopped = true;
-        let stored = self.write(packed).and_then(|()| self.store.sync());
+        let stored = self.write(packed).and_then(|()| self.store.sync_as_it_grows());
         stored.inspect_err(|_| self.store.abandon()).map_err(LogError::Write)?;
         self.reached.note(&packed.head);
         self.reader.adopt(packed.head.clone());
@@ -266,6 +266,7 @@ mod tests {
 
     use super::super::conformance::{draft, group};
     use super::super::reader::Head;
+    use super::super::store::SEGMENT_BYTES;
     use super::*;
 
     const CHILD: &str = "SWITCHBOARD_TEST_LOG";
@@ -294,6 +295,31 @@ mod tests {
             log.append(&drafts, 0).unwrap();
             println!("acknowledged {}", log.reader.head().next_seq);
         }
+    }
+
+    #[test]
+    fn a_log_is_written_into_room_laid_out_before_and_goes_on_there_after_each_start() {
+        let place = tempfile::tempdir().unwrap();
+        let bytes = || fs::metadata(place.path().join("log/1/db")).unwrap().len();
+        let append = |log: &mut DiskLog| {
+            let head = log.reader.head();
+            log.append(&group(&head, &[2; 4], head.last_at), 0).unwrap();
+        };
+        let mut ends = Vec::new();
+        for start in 0..20 {
+            let mut log = open(place.path());
+            append(&mut log);
+            let end = bytes();
+            (0..10).for_each(|_| append(&mut log));
+            assert_eq!(bytes(), end, "at start {start} it grew by some appends");
+            ends.push(end);
+            assert_eq!(verified(&log), log.reader.head());
+            match start % 2 {
+                0 => Box::new(log).close(0).unwrap(),
+                _ => drop(log),
+            }
+        }
+        assert!(ends.iter().all(|end| *end < SEGMENT_BYTES), "a segment is begun at a start: {ends:?}");
     }
 
     #[test]

@@ -8,9 +8,11 @@
 use std::cell::Cell;
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -21,6 +23,11 @@ use super::reader::Values;
 /// sled writes what is over a quarter of a segment into files that it never syncs, so segments are the largest that it
 /// takes comfortably. Fixed for the life of a database.
 pub(super) const SEGMENT_BYTES: u64 = 8 << 20;
+
+/// Zeros that lie ahead of what is written: a sync that finds the file no longer than the last one did is one write to the
+/// disk, and any other writes the file system's journal too, with all that it holds of other files.
+const LAID_OUT_BYTES: usize = 128 << 10;
+static ZEROS: [u8; LAID_OUT_BYTES] = [0; LAID_OUT_BYTES];
 
 /// More does not make it faster and shows in resident memory.
 const CACHE_BYTES: u64 = 24 << 20;
@@ -34,6 +41,8 @@ pub(super) struct Store {
     pub db: sled::Db,
     /// A second handle on the database's file: syncing it syncs what sled has written.
     file: File,
+    /// How long the file was when zeros were added to it last.
+    laid_out: AtomicU64,
     path: PathBuf,
 }
 
@@ -62,7 +71,8 @@ impl Store {
         let db = open_patiently(path)?;
         let file = path.join("db");
         let file = OpenOptions::new().write(true).open(&file).map_err(|e| LogError::io("open", &file, e))?;
-        Ok(Self { db, file, path: path.to_path_buf() })
+        let bytes = file.metadata().map_err(|e| LogError::io("look at", &path.join("db"), e))?.len();
+        Ok(Self { db, file, laid_out: AtomicU64::new(bytes), path: path.to_path_buf() })
     }
 
     /// Says that the folder has another name now.
@@ -73,7 +83,33 @@ impl Store {
     /// Brings everything that was written onto stable storage.
     pub fn sync(&self) -> Result<(), String> {
         self.flush()?;
+        self.sync_file()
+    }
+
+    fn sync_file(&self) -> Result<(), String> {
         self.file.sync_data().map_err(|e| format!("fsync of {}: {e}", self.path.join("db").display()))
+    }
+
+    /// The same for a database that is synced again and again while it grows; by the one thread that writes to it.
+    pub fn sync_as_it_grows(&self) -> Result<(), String> {
+        self.flush()?;
+        // Where there is no room for them the next syncs take longer, and nothing else.
+        let _ = self.lay_out();
+        self.sync_file()
+    }
+
+    /// Adds zeros where the file has become longer, at most to the end of the segment that sled is writing: there it puts
+    /// zeros itself when it opens. All that it has begun to write is written after a flush, so it is in nobody's way.
+    fn lay_out(&self) -> io::Result<()> {
+        let end = self.file.metadata()?.len();
+        if end <= self.laid_out.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let left = end.next_multiple_of(SEGMENT_BYTES) - end;
+        let zeros = &ZEROS[..LAID_OUT_BYTES.min(left as usize)];
+        self.file.write_all_at(zeros, end)?;
+        self.laid_out.store(end + zeros.len() as u64, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Hands everything that was written to the system: it survives a kill, not a power cut.
