@@ -319,6 +319,7 @@ mod tests {
 
     use super::*;
     use crate::edge::Events;
+    use crate::edge::message::{Outgoing, Place};
 
     /// Speaks as much as a server does before anything is published.
     fn let_in(listener: &TcpListener) -> BufReader<TcpStream> {
@@ -333,6 +334,12 @@ mod tests {
         let mut line = String::new();
         assert!(stream.read_line(&mut line).unwrap() > 0, "expected a line, got the end");
         line.trim_end().to_owned()
+    }
+
+    /// What the server hears of messages, up to one without a payload.
+    fn heard(mut stream: BufReader<TcpStream>) -> Vec<String> {
+        let lines = std::iter::from_fn(|| Some(next_line(&mut stream)));
+        lines.skip_while(|line| !line.contains("PUB")).take_while(|line| line != "PUB end 0").collect()
     }
 
     fn options(listener: &TcpListener) -> Options {
@@ -366,5 +373,34 @@ mod tests {
         next.client.publish("next", "".into()).await.unwrap();
         assert_eq!(server.await.unwrap().as_deref(), Some("PUB next 0"));
         assert!(first.client.publish("late", "".into()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_message_is_on_the_wire_with_its_type_and_its_own_id_and_nothing_else() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (options, thread, stats) = (options(&listener), Thread::new("test").unwrap(), Arc::new(Stats::new()));
+        let server = tokio::task::spawn_blocking(move || heard(let_in(&listener)));
+        let client = Connection::make(&options, Purpose::Publishing, &thread, &stats, true).await.unwrap().client;
+        for id in ["log-1-ab", "log-2-cd/channel.web"] {
+            let message =
+                Outgoing { place: Place::Inbox, subject: "s".into(), id: id.into(), payload: "{}\r\n".into() };
+            let (subject, headers, payload) = message.into_parts();
+            client.publish_with_headers(subject, headers, payload).await.unwrap();
+        }
+        client.publish("end", "".into()).await.unwrap();
+        let of = |head: &str, id: &str| {
+            [
+                head,
+                "NATS/1.0",
+                "Content-Type: application/cloudevents+json",
+                &format!("Nats-Msg-Id: {id}"),
+                "",
+                "{}",
+                "",
+            ]
+            .map(str::to_owned)
+        };
+        let expected = [of("HPUB s 79 83", "log-1-ab"), of("HPUB s 91 95", "log-2-cd/channel.web")].concat();
+        assert_eq!(server.await.unwrap(), expected);
     }
 }

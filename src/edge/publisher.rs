@@ -264,7 +264,8 @@ impl Publisher {
                 _ => false,
             };
             if !is_taken {
-                self.publish_apart(message).await;
+                let (subject, headers, payload) = self.apart(message);
+                self.publish(subject, headers, payload).await;
             }
         }
         if let Some(streams) = self.streams.as_mut().filter(|_| into_streams) {
@@ -286,17 +287,16 @@ impl Publisher {
                 _ => false,
             };
             if !is_taken {
-                self.publish_apart(message).await;
+                let (subject, headers, payload) = self.apart(message);
+                self.publish(subject, headers, payload).await;
             }
         }
         self.parts.stats.relays.increment(1);
     }
 
-    /// Publishes a message that goes into no stream, or not now.
-    async fn publish_apart(&mut self, message: Outgoing) {
-        let (subject, headers, payload) =
-            if self.streams.is_some() { Streams::apart(message) } else { message.into_parts() };
-        self.publish(subject, headers, payload).await;
+    /// What is published of a message that goes into no stream, or not now.
+    fn apart(&self, message: Outgoing) -> (Subject, HeaderMap, Bytes) {
+        if self.streams.is_some() { Streams::apart(message) } else { message.into_parts() }
     }
 
     async fn answer(&mut self, answer: Answer) {
