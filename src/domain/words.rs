@@ -122,6 +122,10 @@ fn check_token(text: &str) -> Result<(), BadToken> {
     if text.is_empty() || text.len() > TOKEN_BYTES_MAX {
         return Err(BadToken(format!("expected 1 to {TOKEN_BYTES_MAX} bytes, got {}", text.len())));
     }
+    // Nearly all are, and bytes are looked at more quickly.
+    if text.bytes().all(|byte| is_token_char(byte.into())) {
+        return Ok(());
+    }
     match text.chars().find(|c| !is_token_char(*c)) {
         Some(c) => Err(BadToken(format!("expected only A-Z a-z 0-9 _ - = : + @ ~, got {c:?}"))),
         None => Ok(()),

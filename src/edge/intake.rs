@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use async_nats::header::NATS_MESSAGE_ID;
 use async_nats::{HeaderMap, HeaderName, HeaderValue, Message, Subject, Subscriber};
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::watch;
@@ -168,15 +169,19 @@ fn is_decided(ask: &Ask) -> bool {
 }
 
 fn headers(headers: Option<&HeaderMap>) -> Headers<'_> {
-    let Some(headers) = headers else { return Headers::default() };
-    Headers {
-        command_id: headers.get(async_nats::header::NATS_MESSAGE_ID).map(|value| value.as_str()),
-        traceparent: traceparent(headers).map(|value| value.as_str()),
+    let mut found = Headers::default();
+    for (name, values) in headers.into_iter().flat_map(HeaderMap::iter) {
+        let value = values.first().map(HeaderValue::as_str);
+        if *name == NATS_MESSAGE_ID {
+            found.command_id = value;
+        } else if is_traceparent(name) && found.traceparent.is_none() {
+            found.traceparent = value;
+        }
     }
+    found
 }
 
 /// The W3C has the name in any case, and a NATS header keeps the one that it was written in.
-fn traceparent(headers: &HeaderMap) -> Option<&HeaderValue> {
-    let is_it = |name: &HeaderName| AsRef::<str>::as_ref(name).eq_ignore_ascii_case(TRACEPARENT);
-    headers.iter().find(|(name, _)| is_it(name)).and_then(|(_, values)| values.first())
+fn is_traceparent(name: &HeaderName) -> bool {
+    AsRef::<str>::as_ref(name).eq_ignore_ascii_case(TRACEPARENT)
 }

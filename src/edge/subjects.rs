@@ -105,7 +105,7 @@ pub enum Route {
 pub fn parse(endpoint: Endpoint, tail: &str) -> Result<Route, Refusal> {
     let mut tokens = [""; 3];
     let mut count = 0;
-    for token in tail.split('.') {
+    for token in split(tail) {
         *tokens.get_mut(count).ok_or_else(|| bad_form(endpoint))? = token;
         count += 1;
     }
@@ -132,7 +132,7 @@ pub fn parse(endpoint: Endpoint, tail: &str) -> Result<Route, Refusal> {
 
 /// Who asks, as far as that is known before anything is checked; a question has no name.
 pub fn caller(endpoint: Endpoint, tail: &str) -> (Role, &str) {
-    let name = if endpoint == Endpoint::Query { "" } else { tail.split('.').next().unwrap_or_default() };
+    let name = if endpoint == Endpoint::Query { "" } else { split(tail).next().unwrap_or_default() };
     (role_of(endpoint), name)
 }
 
@@ -179,18 +179,41 @@ fn bad_form(endpoint: Endpoint) -> Refusal {
 /// Whether an answer may be published to `subject`: whoever sends a request names it, and could
 /// otherwise have the service forge events.
 pub fn may_answer(reply_prefix: &str, subject: &str) -> bool {
-    let first = subject.split('.').next().unwrap_or_default();
+    let first = split(subject).next().unwrap_or_default();
+    let is_plain = subject.bytes().all(|byte| byte.is_ascii_graphic());
     (first.starts_with(reply_prefix) || SERVER_REPLY_TOKENS.contains(&first))
-        && subject.split('.').all(|token| !matches!(token, "" | "*" | ">"))
-        && !subject.contains(|c: char| c.is_whitespace() || c.is_control())
+        && split(subject).all(|token| !matches!(token, "" | "*" | ">"))
+        && (is_plain || !subject.contains(|c: char| c.is_whitespace() || c.is_control()))
+}
+
+/// The tokens of a subject. They are short: to look for the next dot byte by byte is quicker than what looks for it in
+/// any text.
+fn split(subject: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(subject);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let dot = text.bytes().position(|byte| byte == b'.');
+        rest = dot.map(|dot| &text[dot + 1..]);
+        Some(&text[..dot.unwrap_or(text.len())])
+    })
 }
 
 /// Writes the subjects of everything that is published, and what is published there, into one growing buffer: each is
 /// a piece of it.
 #[derive(Debug)]
 pub struct Subjects {
-    prefix: String,
+    heads: Heads,
     buffer: BytesMut,
+}
+
+/// What subjects begin with, up to their last dot before what differs from message to message.
+#[derive(Debug)]
+struct Heads {
+    event: String,
+    integration_inbox: String,
+    channel_inbox: String,
+    standby: String,
+    rejection: String,
 }
 
 /// Bytes that share one allocation: what waits to be written to the socket at once, so that it is soon free again.
@@ -199,62 +222,67 @@ const BUFFER_BYTES: usize = 64 * 1024;
 impl Subjects {
     /// Subjects below `prefix`.
     pub fn new(prefix: &str) -> Subjects {
-        Subjects { prefix: prefix.into(), buffer: BytesMut::new() }
+        let head = |tokens: &str| format!("{prefix}.{tokens}.");
+        let heads = Heads {
+            event: head("event"),
+            integration_inbox: head("inbox.integration"),
+            channel_inbox: head("inbox.channel"),
+            standby: head("standby"),
+            rejection: head("rejection"),
+        };
+        Subjects { heads, buffer: BytesMut::new() }
     }
 
     /// An event itself.
     pub fn event(&mut self, conversation: &str, noun_verb: &str) -> Subject {
-        self.write(&["event", conversation, noun_verb])
+        write(&mut self.buffer, [&self.heads.event, conversation, ".", noun_verb])
     }
 
     /// The copy for an integration that is concerned.
     pub fn integration_inbox(&mut self, integration: &Name, conversation: &str, noun_verb: &str) -> Subject {
-        self.write(&["inbox.integration", integration.as_str(), conversation, noun_verb])
+        let head = &self.heads.integration_inbox;
+        write(&mut self.buffer, [head, integration.as_str(), ".", conversation, ".", noun_verb])
     }
 
     /// The copy for the conversation's channel.
     pub fn channel_inbox(&mut self, channel: &Name, conversation: &str, noun_verb: &str) -> Subject {
-        self.write(&["inbox.channel", channel.as_str(), conversation, noun_verb])
+        let head = &self.heads.channel_inbox;
+        write(&mut self.buffer, [head, channel.as_str(), ".", conversation, ".", noun_verb])
     }
 
     /// The copy for an integration on standby.
     pub fn standby(&mut self, integration: &Name, conversation: &str, noun_verb: &str) -> Subject {
-        self.write(&["standby", integration.as_str(), conversation, noun_verb])
+        let head = &self.heads.standby;
+        write(&mut self.buffer, [head, integration.as_str(), ".", conversation, ".", noun_verb])
     }
 
     /// A refused command.
     pub fn rejection(&mut self, conversation: &str, verb: &str) -> Subject {
-        self.write(&["rejection", conversation, verb])
+        write(&mut self.buffer, [&self.heads.rejection, conversation, ".", verb])
     }
 
     /// Where an answer goes.
     pub fn reply(&mut self, to: &str) -> Subject {
-        let bytes = self.payload(to.len(), |out| out.put_slice(to.as_bytes()));
-        Subject::from_utf8(bytes).expect("it was a text")
-    }
-
-    fn write(&mut self, parts: &[&str]) -> Subject {
-        let length = self.prefix.len() + parts.iter().map(|part| part.len() + 1).sum::<usize>();
-        self.make_room(length);
-        self.buffer.put_slice(self.prefix.as_bytes());
-        for part in parts {
-            self.buffer.put_u8(b'.');
-            self.buffer.put_slice(part.as_bytes());
-        }
-        Subject::from_utf8(self.buffer.split().freeze()).expect("tokens are UTF-8")
+        write(&mut self.buffer, [to])
     }
 
     /// What `write` writes, of about so many bytes.
     pub fn payload(&mut self, bytes: usize, write: impl FnOnce(&mut BytesMut)) -> Bytes {
-        self.make_room(bytes);
+        make_room(&mut self.buffer, bytes);
         write(&mut self.buffer);
         self.buffer.split().freeze()
     }
+}
 
-    fn make_room(&mut self, bytes: usize) {
-        if self.buffer.capacity() < bytes {
-            self.buffer.reserve(BUFFER_BYTES.max(bytes));
-        }
+fn write<const PARTS: usize>(buffer: &mut BytesMut, parts: [&str; PARTS]) -> Subject {
+    make_room(buffer, parts.iter().map(|part| part.len()).sum());
+    parts.iter().for_each(|part| buffer.put_slice(part.as_bytes()));
+    Subject::from_utf8(buffer.split().freeze()).expect("texts are UTF-8")
+}
+
+fn make_room(buffer: &mut BytesMut, bytes: usize) {
+    if buffer.capacity() < bytes {
+        buffer.reserve(BUFFER_BYTES.max(bytes));
     }
 }
 
@@ -309,7 +337,7 @@ mod tests {
 
     #[test]
     fn answers_go_only_where_answers_may_go() {
-        for allowed in ["_INBOX.a.b", "_INBOX_bot.x", "_R_.x.y", "_GR_.a.b.c"] {
+        for allowed in ["_INBOX.a.b", "_INBOX_bot.x", "_R_.x.y", "_GR_.a.b.c", "_INBOX.ä.>b"] {
             assert!(may_answer("_INBOX", allowed), "{allowed}");
         }
         for refused in [
@@ -321,6 +349,8 @@ mod tests {
             "_INBOX..a",
             "_INBOX.a b",
             "_INBOX.a\r\nPUB",
+            "_INBOX.a\u{85}b",
+            "_INBOX.a\u{a0}b",
             "",
         ] {
             assert!(!may_answer("_INBOX", refused), "{refused}");

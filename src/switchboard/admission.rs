@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use foldhash::fast::RandomState;
+
 use crate::domain::Role;
 
 /// Bytes of requests that may wait, as they came: read, they take about three times as much memory.
@@ -42,7 +44,7 @@ struct Load {
 
 #[derive(Debug, Default)]
 struct Callers {
-    loads: HashMap<Role, HashMap<Box<str>, Arc<Load>>>,
+    loads: HashMap<Role, HashMap<Box<str>, Arc<Load>, RandomState>, RandomState>,
     count: usize,
     forget_at: usize,
 }
