@@ -7,25 +7,29 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
-use super::fields::Field;
+use super::fields::{Field, List, fields_of};
 
-/// The canonical form of an object given as its fields.
-pub fn object(fields: &[Field<'_>]) -> Vec<u8> {
+/// The canonical form of an object given as its fields, with room for so many bytes behind it.
+pub fn object(fields: &[Field<'_>], room: usize) -> Vec<u8> {
+    let bytes = fields.iter().map(|(key, raw)| key.len() + raw.get().len() + 4).sum::<usize>() + 2;
+    let mut out = Vec::with_capacity(bytes + room);
+    write_object(fields, &mut out);
+    out
+}
+
+fn write_object(fields: &[Field<'_>], out: &mut Vec<u8>) {
     let mut sorted: SmallVec<[&Field<'_>; 8]> = fields.iter().collect();
     sorted.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-    let mut out =
-        Vec::with_capacity(fields.iter().map(|(key, raw)| key.len() + raw.get().len() + 4).sum::<usize>() + 2);
     out.push(b'{');
     for (at, (key, raw)) in sorted.into_iter().enumerate() {
         if at > 0 {
             out.push(b',');
         }
-        write_json(key, &mut out);
+        write_json(key, out);
         out.push(b':');
-        write_raw(raw, &mut out);
+        write_raw(raw, out);
     }
     out.push(b'}');
-    out
 }
 
 fn write_raw(raw: &RawValue, out: &mut Vec<u8>) {
@@ -36,11 +40,30 @@ fn write_raw(raw: &RawValue, out: &mut Vec<u8>) {
         out.extend_from_slice(text.as_bytes());
         return;
     }
+    if let Some(fields) = plain_object(text) {
+        return write_object(&fields, out);
+    }
     match serde_json::from_str(text) {
         Ok(value) => write_value(&value, out),
         // No tree of values can hold it, for its depth or for half of a surrogate pair: told apart as it was written.
         Err(_) => write_without_space(text, out),
     }
+}
+
+/// Most digits of a number that a tree of values would surely write as they stand.
+const DIGITS_SURE: usize = 15;
+
+/// The fields of an object of texts, literals and small counts, as most contents are: they need no tree of values, which
+/// would come to the same. With an escape anywhere it would not: half of a surrogate pair has no tree.
+fn plain_object(text: &str) -> Option<List<'_>> {
+    if !text.starts_with('{') || text.contains('\\') {
+        return None;
+    }
+    let is_sure = |text: &str| match text.as_bytes() {
+        [b'"' | b't' | b'f' | b'n', ..] => true,
+        digits => digits.len() <= DIGITS_SURE && digits.iter().all(u8::is_ascii_digit),
+    };
+    fields_of(text).filter(|fields| fields.iter().all(|(_, raw)| is_sure(raw.get())))
 }
 
 /// JSON without the space between its tokens.
@@ -106,7 +129,7 @@ mod tests {
     use crate::edge::fields::Fields;
 
     fn canonical(body: &str) -> String {
-        String::from_utf8(object(Fields::parse(body.as_bytes()).unwrap().all())).unwrap()
+        String::from_utf8(object(Fields::parse(body.as_bytes()).unwrap().all(), 0)).unwrap()
     }
 
     #[test]
@@ -124,6 +147,29 @@ mod tests {
             let canonical = |content: &str| canonical(&format!(r#"{{"content":{content}}}"#));
             assert_eq!(canonical(&spaced), canonical(content));
             assert!(canonical(content).contains(content));
+        }
+    }
+
+    /// One command id on either side of an upgrade must stay one: by a tree of values they were all written once.
+    #[test]
+    fn a_plain_object_is_written_as_its_tree_of_values_would_be() {
+        let plain = [
+            r#"{}"#,
+            r#"{ "type" : "text","text":"Hä/ß"}"#,
+            r#"{"b":0,"a":123456789012345,"c":true,"d":null,"a b":""}"#,
+        ];
+        let others = [
+            r#"{"b":1,"a":123456789012345678901234567890}"#,
+            r#"{"a":1.0,"b":-0,"c":1e2}"#,
+            r#"{"a":1,"a":2}"#,
+            r#"{"a":{"c":1,"b":2}}"#,
+            r#"{"b":"\u0041","a":[]}"#,
+        ];
+        for content in plain.into_iter().chain(others) {
+            let mut tree = br#"{"content":"#.to_vec();
+            write_value(&serde_json::from_str(content).unwrap(), &mut tree);
+            assert_eq!(canonical(&format!(r#"{{"content":{content}}}"#)).as_bytes(), [&tree[..], b"}"].concat());
+            assert_eq!(plain_object(content).is_some(), plain.contains(&content), "{content}");
         }
     }
 

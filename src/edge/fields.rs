@@ -28,10 +28,13 @@ const USUAL: usize = 8;
 /// The fields that most requests may have.
 const KNOWN_USUAL: usize = 12;
 
+/// The fields of an object.
+pub type List<'a> = SmallVec<[Field<'a>; USUAL]>;
+
 /// The fields that nobody has asked for yet, in the order in which they stood.
 #[derive(Debug)]
 pub struct Fields<'a> {
-    left: SmallVec<[Field<'a>; USUAL]>,
+    left: List<'a>,
     known: SmallVec<[&'static str; KNOWN_USUAL]>,
 }
 
@@ -200,8 +203,13 @@ fn not_an_object(text: &str, error: &serde_json::Error) -> Refusal {
     bad(format!("body: expected a JSON object: {error}"))
 }
 
+/// The fields of an object; none where it is something else, or has a key twice.
+pub fn fields_of(json: &str) -> Option<List<'_>> {
+    serde_json::from_str(json).ok().map(|Object(fields)| fields)
+}
+
 /// An object whose keys all differ.
-struct Object<'a>(SmallVec<[Field<'a>; USUAL]>);
+struct Object<'a>(List<'a>);
 
 impl<'de> Deserialize<'de> for Object<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -283,7 +291,7 @@ impl<'de> Visitor<'de> for ObjectVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
-        let mut entries: SmallVec<[Field<'de>; USUAL]> = SmallVec::new();
+        let mut entries = List::new();
         let mut seen = std::collections::HashSet::new();
         while let Some((Key(key), value)) = map.next_entry::<Key<'de>, &'de RawValue>()? {
             // A scan is quickest for the handful of fields that requests have; a body of many keys must not cost their square.

@@ -16,7 +16,9 @@ use crate::domain::metadata::Patch;
 use crate::domain::words::{SentAt, Wait, shown};
 use crate::domain::{By, Command, ConversationId, Name, Refusal, Role, Text};
 use crate::log::export::pieces::Place;
-use crate::switchboard::port::{Ask, CommandAsk, ListAsk, Moment, PastAsk, PutAsk, RecordedBody, Request, Span};
+use crate::switchboard::port::{
+    Ask, BODY_BYTES_USUAL, CommandAsk, ListAsk, Moment, PastAsk, PutAsk, RecordedBody, Request, Span,
+};
 
 /// Longest body of a request.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -57,13 +59,13 @@ pub struct Headers<'a> {
 pub fn parse(endpoint: Endpoint, tail: &str, headers: Headers<'_>, body: &[u8]) -> Result<Request, Refusal> {
     check_size(endpoint, body.len())?;
     let route = subjects::parse(endpoint, tail)?;
-    let fields = Fields::parse(body)?;
+    let mut fields = Fields::parse(body)?;
     match route {
         Route::Conversation { role: Role::Channel | Role::Integration, name, verb: "state", id } => {
             fields.finish()?;
             Ok(request(By::caller(role_of(endpoint), name, None), Ask::State { id }))
         }
-        Route::Conversation { role, name, verb, id } => command(role, name, verb, id, headers, fields),
+        Route::Conversation { role, name, verb, id } => command(role, name, verb, id, headers, &mut fields),
         Route::List(name) => list(name, fields),
         Route::Put(name) => put(name, headers, fields),
         Route::Export(name) => export(name, fields),
@@ -100,12 +102,12 @@ fn command(
     verb: &'static str,
     id: ConversationId,
     headers: Headers<'_>,
-    fields: Fields<'_>,
+    fields: &mut Fields<'_>,
 ) -> Result<Request, Refusal> {
     let command_id = command_id(headers)?;
     // Nothing is told apart by a body that came without a command id.
-    let canonical = command_id.as_ref().map(|_| canonical::object(fields.all())).unwrap_or_default();
-    let mut body = Body { fields, recorded: RecordedBody::default(), content: None, sent_at: None };
+    let canonical = command_id.as_ref().map(|_| canonical::object(fields.all(), BODY_BYTES_USUAL)).unwrap_or_default();
+    let mut body = Body { fields, recorded: RecordedBody::new(canonical), content: None, sent_at: None };
     let command = match role {
         Role::Channel => Command::Channel(body.channel_command(verb)?),
         Role::Integration => Command::Integration(body.integration_command(verb)?),
@@ -113,14 +115,13 @@ fn command(
     };
     let expected =
         Expected { epoch: body.fields.count("expected_epoch", 0)?, version: body.fields.count("expected_version", 0)? };
-    let actor = actor(&mut body.fields)?;
+    let actor = actor(body.fields)?;
     body.fields.finish()?;
     let ask = CommandAsk {
         id,
         command,
         expected,
         command_id,
-        canonical,
         body: body.recorded,
         content: body.content,
         traceparent: traceparent(headers),
@@ -130,14 +131,14 @@ fn command(
 }
 
 /// A command's body being read: what the command needs, and what the log keeps of it.
-struct Body<'a> {
-    fields: Fields<'a>,
+struct Body<'f, 'a> {
+    fields: &'f mut Fields<'a>,
     recorded: RecordedBody,
     content: Option<Box<RawValue>>,
     sent_at: Option<Text>,
 }
 
-impl Body<'_> {
+impl Body<'_, '_> {
     fn channel_command(&mut self, verb: &str) -> Result<ChannelCommand, Refusal> {
         Ok(match verb {
             "start" => ChannelCommand::Start {
@@ -267,7 +268,7 @@ impl Body<'_> {
 
 fn put(name: Name, headers: Headers<'_>, mut fields: Fields<'_>) -> Result<Request, Refusal> {
     let command_id = command_id(headers)?;
-    let canonical = command_id.as_ref().map(|_| canonical::object(fields.all())).unwrap_or_default();
+    let canonical = command_id.as_ref().map(|_| canonical::object(fields.all(), 0)).unwrap_or_default();
     let raw =
         fields.raw("config").ok_or_else(|| bad("config: expected the whole configuration, got nothing".into()))?;
     let expected_version = fields.count("expected_version", 0)?;

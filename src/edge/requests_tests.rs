@@ -166,7 +166,9 @@ fn every_command_may_say_what_it_expects_and_who_is_behind_it() {
     assert_eq!(recorded(&ask), r#""to":"desk","reason":"r","metadata":{"k":null}"#);
     assert_eq!(personal(&ask), [r#""r""#, r#"{"k":null}"#]);
     assert_eq!((ask.command_id, ask.traceparent), (text("id 1"), text(trace)));
-    assert!(ask.canonical.starts_with(br#"{"actor":"Ann","expected_epoch":3"#));
+    let canonical =
+        r#"{"actor":"Ann","expected_epoch":3,"expected_version":7,"metadata":{"k":null},"reason":"r","to":"desk"}"#;
+    assert_eq!(ask.body.canonical(), canonical.as_bytes());
 }
 
 #[test]

@@ -63,9 +63,8 @@ pub struct CommandAsk {
     pub expected: Expected,
     /// The caller's id for it.
     pub command_id: Option<Text>,
-    /// The whole body in one canonical form, for telling a repeat from another command under the same id.
-    pub canonical: Vec<u8>,
-    /// The body as it is recorded: an object without `content`, `actor`, `expected_epoch` and `expected_version`, personal fields last.
+    /// The body in one canonical form, and as it is recorded: an object without `content`, `actor`, `expected_epoch` and
+    /// `expected_version`, personal fields last.
     pub body: RecordedBody,
     /// The words of a message, relayed and never recorded.
     pub content: Option<Box<RawValue>>,
@@ -76,17 +75,29 @@ pub struct CommandAsk {
 }
 
 /// Bytes of what is recorded of a usual body.
-const BODY_BYTES_USUAL: usize = 128;
+pub const BODY_BYTES_USUAL: usize = 128;
 
 /// The body of a command as the log keeps it, written already, for it travels from thread to thread: fields with plain
-/// values, and then `user`, `metadata` and `reason`, where given, which are personal.
+/// values, and then `user`, `metadata` and `reason`, where given, which are personal. Before it, in the same piece of
+/// memory, stands the whole body in one canonical form: memory taken on one thread and given back on another is dear.
 #[derive(Debug, Default, Clone)]
 pub struct RecordedBody {
-    fields: Vec<u8>,
+    written: Vec<u8>,
+    canonical_bytes: usize,
     personal: SmallVec<[Range<u32>; 3]>,
 }
 
 impl RecordedBody {
+    /// Nothing recorded yet of a body with that canonical form, which is empty where nobody will ask for it.
+    pub fn new(canonical: Vec<u8>) -> RecordedBody {
+        RecordedBody { canonical_bytes: canonical.len(), written: canonical, personal: SmallVec::new() }
+    }
+
+    /// The whole body in one canonical form, for telling a repeat from another command under the same id.
+    pub fn canonical(&self) -> &[u8] {
+        &self.written[..self.canonical_bytes]
+    }
+
     /// Adds a field with a plain value, which is JSON on one line. The personal ones come behind all of these.
     pub fn push(&mut self, key: &'static str, write: impl FnOnce(&mut Vec<u8>)) {
         debug_assert!(self.personal.is_empty(), "{key} stands behind a personal value");
@@ -100,24 +111,24 @@ impl RecordedBody {
     }
 
     fn write(&mut self, key: &'static str, write: impl FnOnce(&mut Vec<u8>)) -> Range<u32> {
-        let begin: &[u8] = match self.fields.is_empty() {
+        let begin: &[u8] = match self.fields().is_empty() {
             true => {
-                self.fields.reserve(BODY_BYTES_USUAL);
+                self.written.reserve(BODY_BYTES_USUAL);
                 b"\""
             }
             false => b",\"",
         };
         for part in [begin, key.as_bytes(), b"\":"] {
-            self.fields.extend_from_slice(part);
+            self.written.extend_from_slice(part);
         }
-        let start = self.fields.len() as u32;
-        write(&mut self.fields);
-        start..self.fields.len() as u32
+        let start = self.fields().len() as u32;
+        write(&mut self.written);
+        start..self.fields().len() as u32
     }
 
     /// The fields as they stand between the braces of an object.
     pub fn fields(&self) -> &[u8] {
-        &self.fields
+        &self.written[self.canonical_bytes..]
     }
 
     /// Where the personal values stand in them.

@@ -92,7 +92,7 @@ impl Core {
 
     fn identity(&self, by: &By, ask: &CommandAsk) -> Option<Identity> {
         let key = of_command_id(by, ask.id.as_str(), ask.command_id.as_ref()?);
-        Some(Identity { key, digest: self.secret.of_body(ask.command.verb(), &ask.canonical) })
+        Some(Identity { key, digest: self.secret.of_body(ask.command.verb(), ask.body.canonical()) })
     }
 
     fn repeated(&self, id: &ConversationId, identity: Identity, now: Time) -> Option<Decided> {

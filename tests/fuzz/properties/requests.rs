@@ -126,7 +126,7 @@ fn check_same(one: &Request, other: &Request) {
     match (&one.ask, &other.ask) {
         (Ask::Command(one), Ask::Command(other)) => {
             assert_eq!((&one.id, &one.command, one.expected), (&other.id, &other.command, other.expected));
-            assert_eq!((&one.command_id, &one.canonical), (&other.command_id, &other.canonical));
+            assert_eq!((&one.command_id, one.body.canonical()), (&other.command_id, other.body.canonical()));
             assert_eq!((&one.traceparent, &one.sent_at), (&other.traceparent, &other.sent_at));
             let meaning = |ask: &CommandAsk| ask.content.as_ref().map(|raw| serde_json::from_str(raw.get()).ok());
             let meanings: [Option<Option<Value>>; 2] = [meaning(one), meaning(other)];
@@ -144,7 +144,7 @@ fn list(ask: &ListAsk) -> String {
 /// The canonical form is a body of the same kind, and its own canonical form.
 fn check_canonical(request: &Request, written: &Written<'_>) {
     let canonical = |request: &Request| match &request.ask {
-        Ask::Command(ask) => ask.canonical.clone(),
+        Ask::Command(ask) => ask.body.canonical().to_vec(),
         Ask::Put(ask) => ask.canonical.clone(),
         _ => Vec::new(),
     };
