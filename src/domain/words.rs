@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use smol_str::SmolStr;
 
 /// Longest token, in bytes; the same bound for names and conversation ids.
 pub const TOKEN_BYTES_MAX: usize = 128;
@@ -28,10 +29,10 @@ impl fmt::Display for BadToken {
 impl std::error::Error for BadToken {}
 
 macro_rules! token {
-    ($(#[$doc:meta])* $name:ident, $check:expr) => {
+    ($(#[$doc:meta])* $name:ident($text:ty), $check:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub struct $name(Arc<str>);
+        pub struct $name($text);
 
         impl $name {
             /// Takes `text` if it is a token that may stand here.
@@ -45,11 +46,6 @@ macro_rules! token {
             /// The token as text.
             pub fn as_str(&self) -> &str {
                 &self.0
-            }
-
-            /// The token as text that can be shared.
-            pub fn text(&self) -> Text {
-                self.0.clone()
             }
         }
 
@@ -87,8 +83,9 @@ macro_rules! token {
 }
 
 token!(
-    /// The name of an integration, a channel or an operator.
-    Name,
+    /// The name of an integration, a channel or an operator. Usual ones are short, and stand where they are kept: some
+    /// twenty are made, copied and compared for each command, on one thread, and dropped on another.
+    Name(SmolStr),
     |text| match text.starts_with('_') {
         true => Err(BadToken(format!("expected a name that does not start with \"_\", got {text:?}"))),
         false => Ok(()),
@@ -97,12 +94,19 @@ token!(
 
 token!(
     /// The id of a conversation, chosen by its channel.
-    ConversationId,
+    ConversationId(Arc<str>),
     |text| match text {
         CONFIG_ID => Err(BadToken(format!("the conversation id \"{CONFIG_ID}\" is reserved: choose another"))),
         _ => Ok(()),
     }
 );
+
+impl ConversationId {
+    /// The id as text that can be shared.
+    pub fn text(&self) -> Text {
+        self.0.clone()
+    }
+}
 
 /// Longest piece of a wrong value that an error repeats: an answer must not be many times what was asked.
 const SHOWN_CHARS_MAX: usize = 40;
@@ -165,8 +169,11 @@ impl Time {
     }
 }
 
+/// Bytes of a moment as it is written.
+pub const WRITTEN_BYTES: usize = 24;
+
 /// A moment as it is written.
-pub struct Written([u8; 24]);
+pub struct Written([u8; WRITTEN_BYTES]);
 
 impl Time {
     /// As it is written. Some ten times are, for each command: so here is the one form that is wanted, and no other.
@@ -196,6 +203,11 @@ impl Written {
     /// The text.
     pub fn as_str(&self) -> &str {
         str::from_utf8(&self.0).expect("digits and signs are ASCII")
+    }
+
+    /// The text's bytes, for those who write bytes: to see that they are a text takes longer than to copy them.
+    pub fn as_bytes(&self) -> &[u8; WRITTEN_BYTES] {
+        &self.0
     }
 }
 
