@@ -2,10 +2,13 @@
 
 /// Lower-case hex of some bytes.
 pub(super) fn hex(bytes: &[u8]) -> String {
-    let digit = |value: u8| char::from(b"0123456789abcdef"[usize::from(value)]);
-    let mut text = String::with_capacity(bytes.len() * 2);
-    bytes.iter().for_each(|byte| text.extend([digit(byte >> 4), digit(byte & 0xf)]));
-    text
+    bytes.iter().flat_map(|byte| hex_of(*byte).map(char::from)).collect()
+}
+
+/// The two digits of a byte in lower-case hex.
+pub(super) fn hex_of(byte: u8) -> [u8; 2] {
+    let digit = |value: u8| b"0123456789abcdef"[usize::from(value)];
+    [digit(byte >> 4), digit(byte & 0xf)]
 }
 
 /// The bytes behind lower-case hex of exactly that many bytes.

@@ -7,11 +7,11 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::Draft;
-use super::codec::{hex, unhex};
+use super::codec::{hex, hex_of, unhex};
 use super::error::Problem;
 
 /// SHA-256.
@@ -194,20 +194,29 @@ impl<'a> Body<'a> {
         Ok(digest.finalize().into())
     }
 
-    /// The line, and beside it on a line of its own what the log must know of it.
+    /// The line, and beside it on a line of its own what the log must know of it: a [`Beside`], which is of numbers and
+    /// hex alone, and written for each decision.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.line);
-        out.push(b'\n');
-        let salt = self.salt.filter(|_| !self.personal.is_empty()).map(|salt| hex(salt));
-        let beside = Beside {
-            seq: self.first_seq,
-            events: self.events,
-            at: self.at,
-            salt: salt.as_deref(),
-            personal: self.personal.iter().map(|span| (span.start, span.end)).collect(),
-        };
-        serde_json::to_writer(&mut *out, &beside).expect("numbers and hex are always JSON");
-        out.push(b'\n');
+        for (before, number) in
+            [("\n{\"seq\":", self.first_seq), (",\"events\":", self.events.into()), (",\"at\":", self.at)]
+        {
+            out.extend_from_slice(before.as_bytes());
+            write_number(out, number);
+        }
+        if let (Some(salt), false) = (self.salt, self.personal.is_empty()) {
+            out.extend_from_slice(b",\"salt\":\"");
+            out.extend_from_slice(salt.map(hex_of).as_flattened());
+            out.push(b'"');
+        }
+        for (at, span) in self.personal.iter().enumerate() {
+            out.extend_from_slice(if at == 0 { b",\"personal\":[[" } else { b",[" });
+            write_number(out, span.start.into());
+            out.push(b',');
+            write_number(out, span.end.into());
+            out.push(b']');
+        }
+        out.extend_from_slice(if self.personal.is_empty() { b"}\n" } else { b"]}\n" });
     }
 
     fn personal_hash(&self, index: usize, span: &Range<u32>) -> Result<Hash, Problem> {
@@ -222,8 +231,13 @@ impl<'a> Body<'a> {
     }
 }
 
+fn write_number(out: &mut Vec<u8>, number: u64) {
+    serde_json::to_writer(out, &number).expect("numbers are JSON");
+}
+
 /// What stands on the line after an entry.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
 struct Beside<'a> {
     seq: u64,
     events: u32,
@@ -289,6 +303,25 @@ mod tests {
             String::from_utf8(beside).unwrap(),
             r#"{"seq":5,"events":2,"at":99,"salt":"03030303030303030303030303030303","personal":[[8,20],[30,42]]}"#
         );
+    }
+
+    #[test]
+    fn what_stands_beside_is_what_the_library_would_write() {
+        for (salt, personal) in [
+            (None, vec![]),
+            (Some([0xa5; 16]), vec![]),
+            (None, vec![8..20]),
+            (Some([0x0f; 16]), vec![8..20]),
+            (Some([0xf0; 16]), vec![8..20, 30..42, 47..48]),
+        ] {
+            for (first_seq, events, at) in [(0, 0, 0), (u64::MAX, u32::MAX, u64::MAX), (1_042, 3, 1_769_860_800_007)] {
+                let entry = Entry { first_seq, events, at, salt, personal: personal.clone(), ..entry() };
+                let hex = salt.filter(|_| !personal.is_empty()).map(|salt| hex(&salt));
+                let personal = personal.iter().map(|span| (span.start, span.end)).collect();
+                let beside = Beside { seq: first_seq, events, at, salt: hex.as_deref(), personal };
+                assert_eq!(written(&entry).1, serde_json::to_vec(&beside).unwrap());
+            }
+        }
     }
 
     #[test]
