@@ -185,10 +185,12 @@ mod tests {
             channel: Some(name("x")),
             at: Time(0),
             traceparent: None,
-            inbox: vec![name("x")],
+            inbox: [name("x")].into_iter().collect(),
             standby: vec![name("s")],
             line: "{}".into(),
-            events: vec![RecordedEvent { seq: 7, full_name: "switchboard.control.passed", data: 0..2 }],
+            events: [RecordedEvent { seq: 7, full_name: "switchboard.control.passed", data: 0..2 }]
+                .into_iter()
+                .collect(),
             hash: [0xab; 32],
         };
         let all = event(&mut Subjects::new("p"), "log", &recorded, &recorded.events[0]);

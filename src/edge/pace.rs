@@ -161,7 +161,7 @@ mod tests {
 
         let mut log = MemoryLog::open(&SimulatedDisk::default(), Uuid::nil()).unwrap();
         for seq in 1..=3 {
-            let (line, personal) = (br#"{"a":1}"#.to_vec(), Vec::new());
+            let (line, personal) = (br#"{"a":1}"#.as_slice().into(), Default::default());
             let draft = Draft {
                 conversation: "c".into(),
                 version: 0,

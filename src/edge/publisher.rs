@@ -307,7 +307,7 @@ impl Publisher {
         }
         let headers = answer.refusal.as_ref().map(error_headers).unwrap_or_default();
         let subject = self.subjects.reply(&answer.to);
-        self.publish(subject, headers, answer.body.into()).await;
+        self.publish(subject, headers, answer.body).await;
     }
 
     async fn rejection(&mut self, rejection: Rejection) {
@@ -457,7 +457,7 @@ fn streams_of(parts: &Parts, health: Arc<Health>) -> Streams {
 /// The next fence that came back; never where there is no connection.
 /// The answer to a question that is not read.
 fn busy(job: ReadJob) -> Option<Answer> {
-    let body = error_body(&Refusal::Busy, &Facts::default());
+    let body = error_body(&Refusal::Busy, &Facts::default()).into();
     job.reply.map(|to| Answer { to, by: job.by, body, refusal: Some(Refusal::Busy) })
 }
 

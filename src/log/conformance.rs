@@ -98,8 +98,8 @@ pub fn draft(head: &Head, events: u32, at: u64) -> Draft {
         first_seq: head.next_seq,
         events,
         at,
-        line: format!("{front}{user}}}").into_bytes(),
-        personal: vec![personal],
+        line: format!("{front}{user}}}").into(),
+        personal: [personal].into_iter().collect(),
         salt: Some(*noise.as_bytes()),
     }
 }
@@ -128,7 +128,7 @@ fn entries(reader: &Reader) -> Vec<Entry> {
 fn same(entry: &Entry, draft: &Draft) -> bool {
     (entry.first_seq, entry.events, entry.at, entry.salt) == (draft.first_seq, draft.events, draft.at, draft.salt)
         && entry.line == draft.line
-        && entry.personal == draft.personal
+        && entry.personal == draft.personal.as_slice()
 }
 
 fn what_is_appended_is_read_again<B: Bench>() {
@@ -218,7 +218,7 @@ fn long_entries_come_back_whole<B: Bench>() {
     let mut drafts = group(&log.reader().head(), &[1, 1, 1], 1);
     // Hex of random bytes compresses to half: many parts under one frame.
     let noise: String = (0..60_000).map(|_| uuid::Uuid::new_v4().simple().to_string()).collect();
-    drafts[1].line = format!(r#"{{"noise":"{noise}"}}"#).into_bytes();
+    drafts[1].line = format!(r#"{{"noise":"{noise}"}}"#).into();
     drafts[1].personal[0] = 9..20;
     log.append(&drafts, 0).unwrap();
     assert_eq!(log.reader().head().frames, 3, "a long entry has a frame of its own");
@@ -305,9 +305,9 @@ fn drafts_that_do_not_fit_are_refused_and_nothing_is_written<B: Bench>() {
     let changes: [fn(&mut Draft); 7] = [
         |d| d.first_seq += 1,
         |d| d.at = 99,
-        |d| d.line.push(b'\n'),
-        |d| d.line = b"[1]".to_vec(),
-        |d| d.line.insert(5, b'\n'),
+        |d| d.line = [&d.line[..], b"\n"].concat().into(),
+        |d| d.line = b"[1]".as_slice().into(),
+        |d| d.line = [&d.line[..5], b"\n", &d.line[5..]].concat().into(),
         |d| d.personal[0].end += 2,
         |d| d.salt = None,
     ];

@@ -364,7 +364,7 @@ mod tests {
         for n in 0..60 {
             let mut long = draft(&log.reader.head(), 1, n);
             let noise: String = (0..8_000).map(|_| uuid::Uuid::new_v4().simple().to_string()).collect();
-            long.line = format!(r#"{{"noise":"{noise}"}}"#).into_bytes();
+            long.line = format!(r#"{{"noise":"{noise}"}}"#).into();
             long.personal.clear();
             log.append(&[long], 0).unwrap();
         }

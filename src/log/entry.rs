@@ -109,7 +109,7 @@ impl Entry {
     /// The draft that appends it to another log: an import.
     pub fn into_draft(self, conversation: Arc<str>, version: u64) -> Draft {
         let Self { first_seq, events, at, line, personal, salt, hash: _ } = self;
-        Draft { conversation, version, first_seq, events, at, line, personal, salt }
+        Draft { conversation, version, first_seq, events, at, line: line.into(), personal: personal.into(), salt }
     }
 
     /// The hash that it has after that of the entry before.

@@ -41,6 +41,9 @@ mod volumes;
 use std::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use smallvec::SmallVec;
+
 pub use base::{Base, BaseLine, BaseWriter, WrittenBase};
 pub use cache::{Cache, Part, Place, SimulatedCache};
 pub use directory::Directory;
@@ -86,9 +89,9 @@ pub struct Draft {
     /// When it was decided, in milliseconds since 1970; never less than the entry before.
     pub at: u64,
     /// One JSON object without a newline.
-    pub line: Vec<u8>,
+    pub line: Bytes,
     /// Where personal values stand in the line: complete JSON values, ascending, disjoint.
-    pub personal: Vec<Range<u32>>,
+    pub personal: SmallVec<[Range<u32>; 4]>,
     /// Random bytes that keep the hashes of personal values from being guessed.
     /// `None` with personal values says that they are redacted already (an import).
     pub salt: Option<Salt>,

@@ -123,7 +123,7 @@ mod tests {
         for n in 0..500 {
             let mut long = draft(&log.reader().head(), 1, n);
             let noise: String = (0..2_500).map(|_| uuid::Uuid::new_v4().simple().to_string()).collect();
-            long.line = format!(r#"{{"noise":"{noise}"}}"#).into_bytes();
+            long.line = format!(r#"{{"noise":"{noise}"}}"#).into();
             long.personal.clear();
             log.append(&[long], 0).unwrap();
             bytes += u64::from(log.reader().header(n + 1).unwrap().unwrap().packed_bytes);

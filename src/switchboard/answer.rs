@@ -1,5 +1,7 @@
 //! The bodies of answers.
 
+use smallvec::SmallVec;
+
 use super::line::Line;
 use super::state::{write_short, write_state};
 use crate::domain::command::Expected;
@@ -17,8 +19,11 @@ pub struct Applied<'a> {
     /// For a message: who received it, if anybody.
     pub relayed_to: Option<Option<&'a Name>>,
     /// The events: their seq and full name.
-    pub events: Vec<(u64, &'static str)>,
+    pub events: Told,
 }
+
+/// Events, by their seq and full name: usually one or two.
+pub type Told = SmallVec<[(u64, &'static str); 2]>;
 
 /// How much of a conversation an answer shows.
 #[derive(Debug, Clone, Copy)]
@@ -30,8 +35,8 @@ pub enum View<'a> {
 }
 
 /// The answer to a command.
-pub fn command(applied: &Applied<'_>, c: &Conversation, view: View<'_>) -> Vec<u8> {
-    let mut line = Line::with_capacity(1024);
+pub fn command(line: Line, applied: &Applied<'_>, c: &Conversation, view: View<'_>) -> Line {
+    let mut line = line.to_be_sent();
     line.open();
     outcome(&mut line, applied);
     if let Some(relayed_to) = applied.relayed_to {
@@ -44,7 +49,7 @@ pub fn command(applied: &Applied<'_>, c: &Conversation, view: View<'_>) -> Vec<u
     }
     events(&mut line, &applied.events);
     line.close();
-    line.into_bytes()
+    line
 }
 
 /// The answer to a new configuration.

@@ -1,5 +1,7 @@
 //! A group: decisions that go to disk together, and what leaves once they are there.
 
+use bytes::Bytes;
+
 use super::answer::{self, Facts};
 use super::port::{Answer, Effect, ReadJob, Recorded};
 use crate::domain::{ConversationId, Refusal, Text};
@@ -28,6 +30,17 @@ impl Group {
     /// An empty group.
     pub fn new(number: u64) -> Group {
         Group { number, ..Group::default() }
+    }
+
+    /// An empty group after this one, with room for as much, or half of what this had room for: groups that follow each
+    /// other are of about one size, with smaller ones between them.
+    pub fn next(&self) -> Group {
+        fn like<T>(list: &Vec<T>) -> Vec<T> {
+            Vec::with_capacity(list.len().max(list.capacity() / 2))
+        }
+        let (drafts, owners) = (like(&self.drafts), like(&self.owners));
+        let (effects, recorded) = (like(&self.effects), like(&self.recorded));
+        Group { number: self.number + 1, drafts, owners, effects, recorded, ..Group::default() }
     }
 
     /// Whether there is nothing to write and nothing to tell.
@@ -61,7 +74,7 @@ impl Group {
 
     /// What leaves of a group that could not be written: nothing but the word that its outcome is unknown.
     pub fn into_failure(self) -> Vec<Effect> {
-        let body = answer::error_body(&Refusal::LogFailed, &Facts::default());
+        let body = Bytes::from(answer::error_body(&Refusal::LogFailed, &Facts::default()));
         let waiting = self.effects.into_iter().filter_map(|effect| match effect {
             Effect::Answer(Answer { to, by, .. }) => Some((to, by)),
             Effect::Read(job) => {

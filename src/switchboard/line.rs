@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use serde::Serialize;
 
-use crate::domain::words::Written;
+use crate::domain::words::WRITTEN_BYTES;
 use crate::domain::{By, Text, Time};
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
@@ -19,19 +19,27 @@ const KEY_BYTES_MAX: usize = 60;
 #[derive(Debug, Default)]
 pub struct Line {
     bytes: Vec<u8>,
-    /// Where personal values stand; none where nobody asks.
-    personal: Option<Vec<Range<u32>>>,
+    /// Where personal values stand, if anybody asks.
+    personal: Vec<Range<u32>>,
+    is_kept: bool,
 }
 
 impl Line {
     /// An object to be sent, that needs no growth up to `capacity` bytes.
     pub fn with_capacity(capacity: usize) -> Line {
-        Line { bytes: Vec::with_capacity(capacity), personal: None }
+        Line { bytes: Vec::with_capacity(capacity), ..Line::default() }
     }
 
-    /// A line of the log, that needs no growth up to `capacity` bytes.
-    pub fn to_be_kept(capacity: usize) -> Line {
-        Line { bytes: Vec::with_capacity(capacity), personal: Some(Vec::new()) }
+    /// Begins anew, without growing what has grown: an object to be sent.
+    pub fn to_be_sent(mut self) -> Line {
+        self.bytes.clear();
+        self.personal.clear();
+        Line { is_kept: false, ..self }
+    }
+
+    /// Begins anew, without growing what has grown: a line of the log.
+    pub fn to_be_kept(self) -> Line {
+        Line { is_kept: true, ..self.to_be_sent() }
     }
 
     /// Begins an object.
@@ -105,13 +113,18 @@ impl Line {
     /// Writes a key and a moment.
     #[inline(always)]
     pub fn time(&mut self, key: &'static str, time: Time) {
-        self.token(key, time.written().as_str());
+        self.key(key);
+        self.moment(time);
     }
 
     /// Writes a key and a moment, if there is one.
     #[inline(always)]
     pub fn time_or_null(&mut self, key: &'static str, time: Option<Time>) {
-        self.token_or_null(key, time.map(Time::written).as_ref().map(Written::as_str));
+        self.key(key);
+        match time {
+            Some(time) => self.moment(time),
+            None => self.raw(b"null"),
+        }
     }
 
     /// Writes a key and a text of somebody's, if there is one.
@@ -136,6 +149,12 @@ impl Line {
             self.text_or_null("actor", by.actor.as_ref());
         }
         self.close();
+    }
+
+    fn moment(&mut self, time: Time) {
+        let mut quoted = [b'"'; WRITTEN_BYTES + 2];
+        quoted[1..=WRITTEN_BYTES].copy_from_slice(time.written().as_bytes());
+        self.raw(&quoted);
     }
 
     /// Writes a text in which nothing is to be escaped: an item of a list.
@@ -184,9 +203,8 @@ impl Line {
     }
 
     fn note_personal(&mut self, value: Range<usize>) {
-        let Some(personal) = &mut self.personal else { return };
-        if !matches!(&self.bytes[value.clone()], b"null" | b"{}") {
-            personal.push(value.start as u32..value.end as u32);
+        if self.is_kept && !matches!(&self.bytes[value.clone()], b"null" | b"{}") {
+            self.personal.push(value.start as u32..value.end as u32);
         }
     }
 
@@ -219,12 +237,17 @@ impl Line {
         self.bytes.len()
     }
 
-    /// The bytes of a line of the log, and where personal values stand in them.
-    pub fn into_parts(self) -> (Vec<u8>, Vec<Range<u32>>) {
-        (self.bytes, self.personal.unwrap_or_default())
+    /// What is written.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
-    /// The bytes alone.
+    /// Where personal values stand in a line of the log.
+    pub fn spans(&self) -> &[Range<u32>] {
+        &self.personal
+    }
+
+    /// What is written, for good.
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
@@ -284,15 +307,16 @@ mod tests {
     #[test]
     fn only_a_line_of_the_log_notes_what_is_personal() {
         let user = Text::from("u-1");
-        for (mut line, expected) in [(Line::to_be_kept(0), vec![8..13, 46..51]), (Line::with_capacity(0), vec![])] {
+        let mut line = Line::default();
+        for expected in [vec![8..13, 46..51], vec![]] {
+            line = if expected.is_empty() { line.to_be_sent() } else { line.to_be_kept() };
             line.open();
             line.personal_text("user", Some(&user));
             line.personal_text("reason", None);
             line.personal("metadata", &serde_json::json!({}));
             line.personal("b", &"u-1");
             line.close();
-            let (bytes, personal) = line.into_parts();
-            assert_eq!(personal, expected, "{}", String::from_utf8_lossy(&bytes));
+            assert_eq!(line.spans(), expected, "{}", String::from_utf8_lossy(line.bytes()));
         }
     }
 }

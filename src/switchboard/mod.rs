@@ -24,6 +24,7 @@ mod queue;
 pub mod record;
 pub mod rest;
 pub mod restore;
+mod sheets;
 mod sizes;
 pub mod slot;
 mod state;

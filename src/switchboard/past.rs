@@ -82,7 +82,7 @@ pub fn read(job: ReadJob, archive: &Archive) -> ReadOutcome {
         },
     };
     match reply {
-        Some(to) => ReadOutcome::Answer(Answer { to, by, body, refusal }),
+        Some(to) => ReadOutcome::Answer(Answer { to, by, body: body.into(), refusal }),
         None => ReadOutcome::Nothing,
     }
 }

@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use bytes::Bytes;
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
@@ -283,16 +284,22 @@ pub struct Recorded {
     /// The trace of the command that caused it.
     pub traceparent: Option<Text>,
     /// The integrations concerned.
-    pub inbox: Vec<Name>,
+    pub inbox: Inbox,
     /// The integrations on standby.
     pub standby: Vec<Name>,
     /// The line in the log, which holds each event's `data`.
-    pub line: Vec<u8>,
+    pub line: Bytes,
     /// The events, and where in the line their `data` stands.
-    pub events: Vec<RecordedEvent>,
+    pub events: RecordedEvents,
     /// The entry's hash.
     pub hash: [u8; 32],
 }
+
+/// Who is told of a decision: usually one or two.
+pub type Inbox = SmallVec<[Name; 2]>;
+
+/// The events of a decision: usually one or two.
+pub type RecordedEvents = SmallVec<[RecordedEvent; 2]>;
 
 /// One event of a decision.
 #[derive(Debug, Clone)]
@@ -323,7 +330,7 @@ pub struct Relay {
     /// The caller's trace.
     pub traceparent: Option<Text>,
     /// The event's `data`, encoded.
-    pub data: Vec<u8>,
+    pub data: Bytes,
 }
 
 /// Which way a message goes.
@@ -343,7 +350,7 @@ pub struct Answer {
     /// Which endpoint asked, for the counters.
     pub by: By,
     /// The body.
-    pub body: Vec<u8>,
+    pub body: Bytes,
     /// Why it is an error, if it is one.
     pub refusal: Option<Refusal>,
 }

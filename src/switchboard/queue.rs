@@ -7,6 +7,8 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use foldhash::fast::RandomState;
+
 use super::admission::Place;
 use super::port::{Ask, Request};
 use crate::domain::{Name, Role, Time};
@@ -15,6 +17,8 @@ use crate::domain::{Name, Role, Time};
 const MUCH: u32 = 32;
 /// How often what callers were served counts only half any more.
 const LATELY_MS: u64 = 1000;
+/// Places given up at once: each is counted down where those who come count it up, on another processor.
+const PLACES_AT_ONCE: usize = 256;
 /// How long one that asks little is remembered when it first asks: longer than what was decided before its request
 /// takes to leave, or it would be forgotten by its next …
 const FIRST_REMEMBERED_MS: u64 = 1000;
@@ -26,9 +30,11 @@ type Caller = (Role, Option<Name>);
 /// Requests that wait to be decided.
 #[derive(Debug, Default)]
 pub struct Queue {
-    lines: HashMap<Caller, Line>,
+    lines: HashMap<Caller, Line, RandomState>,
     turns: VecDeque<Caller>,
     waiting: usize,
+    /// Places of requests that were served.
+    served: Vec<Place>,
     /// The most that one of the callers was served lately.
     most: u32,
     halved_at: Time,
@@ -79,13 +85,14 @@ impl Queue {
         }
     }
 
-    /// The next request: the first of the caller whose turn it is. Its place is free again. Nobody asks much who was
+    /// The next request: the first of the caller whose turn it is. Its place is free again soon. Nobody asks much who was
     /// served fewer than `much_min` lately.
     pub fn pop(&mut self, now: Time, much_min: u32) -> Option<Request> {
         let caller = self.turns.pop_front()?;
         let line = self.lines.get_mut(&caller)?;
-        let (request, _place) = line.requests.pop_front()?;
+        let (request, place) = line.requests.pop_front()?;
         self.waiting -= 1;
+        self.served.push(place);
         line.served = line.served.saturating_add(1);
         self.most = self.most.max(line.served);
         let asks_more = line.served > self.most / MUCH;
@@ -104,7 +111,15 @@ impl Queue {
         if seemed_small {
             self.find_the_small();
         }
+        if self.served.len() >= PLACES_AT_ONCE {
+            self.free_places();
+        }
         Some(request)
+    }
+
+    /// The places of all that were served are free again.
+    pub fn free_places(&mut self) {
+        self.served.clear();
     }
 
     /// Lets what was long ago count less. Callers are remembered only while something of theirs counts or waits.

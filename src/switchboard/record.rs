@@ -3,22 +3,18 @@
 //! An event's `data` stands in the line exactly as it is published, so that what the wire carried
 //! can be read back years later without asking any configuration.
 
-use std::ops::Range;
-
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::line::Line;
-use super::port::{Recorded, RecordedBody, RecordedEvent};
+use super::port::{Recorded, RecordedBody, RecordedEvent, RecordedEvents};
 use super::state::write_after;
 use crate::domain::config::{ConfigEvent, Settings};
 use crate::domain::conversation::{self, Note, Stamp};
 use crate::domain::event::{Event, Kind};
 use crate::domain::words::CONFIG_ID;
 use crate::domain::{By, Config, Conversation, ConversationId, Name, Text, Time};
-
-/// Bytes of a usual line: reserved at once, so that writing it grows nothing.
-const LINE_BYTES_USUAL: usize = 2048;
 
 /// What is recorded of a command besides its events.
 #[derive(Debug, Clone, Copy)]
@@ -38,13 +34,13 @@ pub struct Cause<'a> {
 /// A line being written, event by event.
 pub struct Writer {
     line: Line,
-    events: Vec<RecordedEvent>,
+    events: RecordedEvents,
 }
 
 impl Writer {
     /// Begins the line of a decision whose first event is `seq`.
-    pub fn begin(seq: u64, conversation: &str, cause: &Cause<'_>) -> Writer {
-        let mut line = Line::to_be_kept(LINE_BYTES_USUAL);
+    pub fn begin(line: Line, seq: u64, conversation: &str, cause: &Cause<'_>) -> Writer {
+        let mut line = line.to_be_kept();
         line.open();
         line.field("seq", &seq);
         line.time("at", cause.at);
@@ -55,7 +51,7 @@ impl Writer {
         if let Some(traceparent) = cause.traceparent {
             line.text_or_null("traceparent", Some(traceparent));
         }
-        Writer { line, events: Vec::with_capacity(4) }
+        Writer { line, events: RecordedEvents::new() }
     }
 
     /// Adds who is told of it.
@@ -119,20 +115,19 @@ impl Writer {
         self.line.close();
     }
 
-    /// Ends the line: its bytes, its personal values, its events.
-    pub fn finish(mut self) -> (Vec<u8>, Vec<Range<u32>>, Vec<RecordedEvent>) {
+    /// Ends the line, with its events.
+    pub fn finish(mut self) -> (Line, RecordedEvents) {
         if !self.events.is_empty() {
             self.line.raw(b"]");
         }
         self.line.close();
-        let (bytes, personal) = self.line.into_parts();
-        (bytes, personal, self.events)
+        (self.line, self.events)
     }
 }
 
 /// A line for activity between events: it takes no `seq`, and bears that of the next event.
-pub fn note_line(next_seq: u64, at: Time, id: &ConversationId, note: &Note) -> (Vec<u8>, Vec<Range<u32>>) {
-    let mut line = Line::to_be_kept(256);
+pub fn note_line(line: Line, next_seq: u64, at: Time, id: &ConversationId, note: &Note) -> Line {
+    let mut line = line.to_be_kept();
     line.open();
     line.field("seq", &next_seq);
     line.time("at", at);
@@ -144,7 +139,7 @@ pub fn note_line(next_seq: u64, at: Time, id: &ConversationId, note: &Note) -> (
     line.text_or_null("last_message_id", note.last_message_id.as_ref());
     line.close();
     line.close();
-    line.into_parts()
+    line
 }
 
 /// Whether the event says itself under which message it stands: an end is noted where it was asked for, though
@@ -388,7 +383,7 @@ impl<'a> Entry<'a> {
         if self.events.is_empty() {
             return Ok(None);
         }
-        let mut events = Vec::with_capacity(self.events.len());
+        let mut events = RecordedEvents::with_capacity(self.events.len());
         for ((seq, full_name), entry_event) in self.names()?.into_iter().zip(&self.events) {
             let text = entry_event.data.get();
             let start = text.as_ptr() as usize - line.as_ptr() as usize;
@@ -399,9 +394,9 @@ impl<'a> Entry<'a> {
             channel: self.channel.clone(),
             at: self.at,
             traceparent: self.traceparent.clone(),
-            inbox: self.inbox.clone(),
+            inbox: self.inbox.iter().cloned().collect(),
             standby: self.standby.clone(),
-            line: line.to_vec(),
+            line: Bytes::copy_from_slice(line),
             events,
             hash,
         }))

@@ -10,7 +10,7 @@ use switchboard::log::{Directory, DiskLog, Draft, Log};
 fn a_log_whose_end_is_not_the_one_that_was_noted_is_refused() {
     let place = tempfile::tempdir().unwrap();
     let open = || DiskLog::open(Arc::new(Directory::open_or_create(place.path()).unwrap()));
-    let line = b"{}".to_vec();
+    let line = b"{}".as_slice().into();
     let draft = Draft {
         conversation: "c".into(),
         version: 0,
@@ -18,7 +18,7 @@ fn a_log_whose_end_is_not_the_one_that_was_noted_is_refused() {
         events: 1,
         at: 1,
         line,
-        personal: vec![],
+        personal: Default::default(),
         salt: None,
     };
     let mut log = open().unwrap();

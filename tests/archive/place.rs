@@ -47,7 +47,7 @@ impl Place {
         let directory = Arc::new(Directory::create(&place.path, uuid::Uuid::from_u128(1)).unwrap());
         let mut log = DiskLog::open(directory.clone()).unwrap();
         for entry in entries {
-            let draft = Draft { personal: Vec::new(), salt: None, ..entry.clone().into_draft("c".into(), 0) };
+            let draft = Draft { personal: Default::default(), salt: None, ..entry.clone().into_draft("c".into(), 0) };
             log.append(&[draft], 0).unwrap();
         }
         Box::new(log).close(0).unwrap();

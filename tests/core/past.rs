@@ -260,7 +260,7 @@ fn what_was_recorded_is_read_again_for_publication() {
         }
     }
     let last = recorded_from(&site.archive(), 1, head).last().unwrap().unwrap();
-    assert_eq!(last.inbox, [name("agents")]);
+    assert_eq!(last.inbox.as_slice(), [name("agents")]);
     assert_eq!(last.standby, [name("listener")]);
     assert_eq!(last.channel, Some(name("web")));
 }

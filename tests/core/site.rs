@@ -441,7 +441,7 @@ impl Site {
                 conversation: recorded.conversation,
                 seqs: recorded.events.iter().map(|event| event.seq).collect(),
                 kinds: recorded.events.iter().map(|event| event.full_name).collect(),
-                inbox: recorded.inbox,
+                inbox: recorded.inbox.to_vec(),
                 standby: recorded.standby,
             },
             Effect::Relay(relay) => Left::Relay {

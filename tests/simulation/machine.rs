@@ -363,7 +363,7 @@ impl Process {
     fn answer(&mut self, answer: Answer) {
         let Answer { to, body, refusal, .. } = answer;
         let code = refusal.map(|refusal| refusal.code());
-        self.send(Sent::Answer { to: to.to_string(), body: Arc::new(body), code });
+        self.send(Sent::Answer { to: to.to_string(), body: Arc::new(body.to_vec()), code });
     }
 
     fn send(&mut self, sent: Sent) {

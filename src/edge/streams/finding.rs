@@ -152,8 +152,16 @@ mod tests {
     fn a_log_is_held_against_what_the_streams_hold_of_it() {
         let mut log = MemoryLog::open(&SimulatedDisk::default(), Uuid::nil()).unwrap();
         let (line, conversation) = (LINE.into(), "_config".into());
-        let draft =
-            Draft { conversation, version: 0, first_seq: 1, events: 1, at: 1, line, personal: Vec::new(), salt: None };
+        let draft = Draft {
+            conversation,
+            version: 0,
+            first_seq: 1,
+            events: 1,
+            at: 1,
+            line,
+            personal: Default::default(),
+            salt: None,
+        };
         let Outcome::Durable(position) = log.append(&[draft], 0).unwrap().remove(0) else { panic!("it is alone") };
         let archive = Archive { reader: log.reader(), cache: None, key: [0; 32] };
         let own = event_id("log", 1, &position.hash);

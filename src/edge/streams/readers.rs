@@ -231,10 +231,12 @@ mod tests {
             channel: channel.map(name),
             at: crate::domain::Time(0),
             traceparent: None,
-            inbox: Vec::new(),
+            inbox: Default::default(),
             standby: Vec::new(),
-            line: data.into(),
-            events: vec![crate::switchboard::port::RecordedEvent { seq: 1, full_name, data: 0..data.len() }],
+            line: data.to_owned().into(),
+            events: [crate::switchboard::port::RecordedEvent { seq: 1, full_name, data: 0..data.len() }]
+                .into_iter()
+                .collect(),
             hash: [0; 32],
         }
     }

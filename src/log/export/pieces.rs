@@ -199,7 +199,7 @@ mod tests {
     const KEY: [u8; 32] = [7; 32];
 
     fn draft(seq: u64, text: &str, salt: Option<[u8; 16]>) -> Draft {
-        let line = format!("{{\"conversation\":\"c\",\"user\":\"{text}\"}}").into_bytes();
+        let line = format!("{{\"conversation\":\"c\",\"user\":\"{text}\"}}");
         let value = 27..line.len() as u32 - 1;
         Draft {
             conversation: "c".into(),
@@ -207,8 +207,8 @@ mod tests {
             first_seq: seq,
             events: 1,
             at: seq,
-            line,
-            personal: vec![value],
+            line: line.into(),
+            personal: [value].into_iter().collect(),
             salt,
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Core;
 use super::recording::Live;
+use super::timing::schedule;
 use crate::domain::command::{ChannelCommand, Due, Expected};
 use crate::domain::conversation::{Note, Status};
 use crate::domain::decide::{Scene, Verdict, check_caller, decide, is_orphaned};
@@ -14,6 +15,7 @@ use crate::switchboard::fingerprint::{Identity, of_command_id};
 use crate::switchboard::line::Line;
 use crate::switchboard::port::{Answer, CommandAsk, Direction, Effect, Rejection, Relay};
 use crate::switchboard::record::Cause;
+use crate::switchboard::slot::Slot;
 
 impl Core {
     /// Decides one command of a caller.
@@ -33,14 +35,15 @@ impl Core {
         }
         self.settle(&ask.id, now);
         let identity = self.identity(&by, &ask);
-        match identity.and_then(|identity| Some((identity, self.repeated(&ask.id, identity, now)?))) {
+        let slot = self.slots.get(&ask.id).map(Box::as_ref);
+        match identity.and_then(|identity| Some((identity, repeated(slot?, identity, now)?))) {
             Some((identity, decided)) if decided.digest == identity.digest => {
                 return self.replay(by, &ask, identity, &decided, reply, now);
             }
             Some(_) => return self.reject(by, &ask, reply, Refusal::CommandIdReused, now),
             None => {}
         }
-        match self.judge(&by, &ask, now) {
+        match self.judge(&by, &ask, slot, now) {
             Err(refusal) => self.reject(by, &ask, reply, refusal, now),
             Ok(verdict) => self.carry_out(by, &ask, verdict, identity, reply, now),
         }
@@ -48,10 +51,15 @@ impl Core {
 
     /// Decides what comes before a command of this conversation: what was removed, and what is due.
     pub(super) fn settle(&mut self, id: &ConversationId, now: Time) {
-        if self.slots.get(id).is_some_and(|slot| is_orphaned(&slot.c, &self.config.config)) {
+        let Some(slot) = self.slots.get(id) else { return };
+        let (is_orphaned, is_due) = (is_orphaned(&slot.c, &self.config.config), self.due_now(slot, now).is_some());
+        if is_orphaned {
             self.fall_due(id, Due::Removal, now);
         }
-        while let Some(due) = self.due_now(id, now) {
+        if !is_orphaned && !is_due {
+            return;
+        }
+        while let Some(due) = self.slots.get(id).and_then(|slot| self.due_now(slot, now)) {
             if !self.fall_due(id, due, now) {
                 return;
             }
@@ -95,15 +103,9 @@ impl Core {
         Some(Identity { key, digest: self.secret.of_body(ask.command.verb(), ask.body.canonical()) })
     }
 
-    fn repeated(&self, id: &ConversationId, identity: Identity, now: Time) -> Option<Decided> {
-        let slot = self.slots.get(id)?;
-        slot.ids.find(identity.key, slot.c.session, slot.c.closed.as_ref().map(|closed| closed.at), now).copied()
-    }
-
-    fn judge(&self, by: &By, ask: &CommandAsk, now: Time) -> Result<Verdict, Refusal> {
-        let slot = self.slots.get(&ask.id);
+    fn judge(&self, by: &By, ask: &CommandAsk, slot: Option<&Slot>, now: Time) -> Result<Verdict, Refusal> {
         let open_conversations = match (&by.name, ask.command.may_begin()) {
-            (Some(channel), true) => self.open_of.get(channel).copied().unwrap_or(0),
+            (Some(channel), true) => self.counts.open_of(channel),
             _ => 0,
         };
         let scene = Scene {
@@ -130,16 +132,17 @@ impl Core {
             Verdict::Applied(events) => (true, events),
             Verdict::Unchanged => (false, Vec::new()),
         };
-        let is_sign_of_life = self.is_sign_of_life(ask, is_applied);
+        let slot = self.slots.get(&ask.id).map(Box::as_ref);
+        let is_sign_of_life = is_sign_of_life(ask, slot, is_applied);
         let starts_over = events.iter().any(|event| matches!(event, Event::Started(_)));
-        let live = self.live(ask, is_sign_of_life, starts_over, now);
+        let live = live(ask, slot, is_sign_of_life, starts_over, now);
         let first_seq = self.next_seq;
         if events.is_empty() {
             if is_sign_of_life {
                 self.note_if_due(&ask.id, &live, ask.command.user(), now);
             }
         } else {
-            let channel = match (self.slots.get(&ask.id), &by.name) {
+            let channel = match (slot, &by.name) {
                 (Some(slot), _) => slot.c.channel.clone(),
                 (None, Some(name)) => name.clone(),
                 (None, None) => return,
@@ -168,23 +171,6 @@ impl Core {
         self.tell(by, &ask.id, &applied, reply);
     }
 
-    /// Whether the end user showed up: a `start` does it too, where the conversation is open.
-    fn is_sign_of_life(&self, ask: &CommandAsk, is_applied: bool) -> bool {
-        let is_open = self.slots.get(&ask.id).is_none_or(|slot| slot.c.status != Status::Closed);
-        ask.command.may_begin() && (is_applied || is_open)
-    }
-
-    fn live(&self, ask: &CommandAsk, is_sign_of_life: bool, starts_over: bool, now: Time) -> Live {
-        let slot = self.slots.get(&ask.id);
-        let known = slot.filter(|_| !starts_over);
-        let said = ask.command.last_message_id();
-        Live {
-            user: ask.command.user().or(slot.and_then(|slot| slot.c.user.as_ref())).cloned(),
-            activity_at: if is_sign_of_life { now } else { slot.map_or(now, |slot| slot.activity.at) },
-            last_message_id: said.or(known.and_then(|slot| slot.last_message_id.as_ref())).cloned(),
-        }
-    }
-
     fn note_if_due(&mut self, id: &ConversationId, live: &Live, user: Option<&Text>, now: Time) {
         let Some(slot) = self.slots.get(id) else { return };
         if self.is_to_be_noted(slot, user, now) {
@@ -207,7 +193,7 @@ impl Core {
             slot.activity.at = live.activity_at;
             slot.activity.may_be_later = false;
             // Nothing is unknown any more: what is due may be due sooner than it seemed.
-            self.schedule(id, live.activity_at);
+            schedule(&mut self.timers, slot, &self.config.config, self.ready_since, live.activity_at);
         }
     }
 
@@ -221,6 +207,7 @@ impl Core {
         };
         let is_aside = |name: &&Name| c.owner.as_ref() != Some(*name);
         let standby = self.config.config.standbys().filter(is_aside).cloned().collect();
+        let data = relay_data(self.sheets.line(), by, ask, c, content.get());
         let relay = Relay {
             direction,
             conversation: ask.id.clone(),
@@ -229,7 +216,7 @@ impl Core {
             fingerprint: identity.map(|identity| identity.key),
             at: now,
             traceparent: ask.traceparent.clone(),
-            data: relay_data(by, ask, c, content.get()),
+            data: self.sheets.keep(data),
         };
         self.group.push(Effect::Relay(relay));
         Some(to)
@@ -257,13 +244,18 @@ impl Core {
     }
 
     fn tell(&mut self, by: By, id: &ConversationId, applied: &Applied<'_>, reply: Option<Text>) {
-        let (Some(_), Some(slot)) = (&reply, self.slots.get(id)) else { return };
+        if reply.is_none() {
+            return;
+        }
+        let line = self.sheets.line();
+        let Some(slot) = self.slots.get(id) else { return };
         let was_done_now = applied.is_applied && !applied.is_replayed;
         let view = match was_done_now {
             true => answer::View::Whole(self.config.config.settings(&slot.c.channel)),
             false => self.view(&by, &slot.c),
         };
-        let body = answer::command(applied, &slot.c, view);
+        let body = answer::command(line, applied, &slot.c, view);
+        let body = self.sheets.keep(body);
         self.answer(by, reply, body);
     }
 
@@ -279,8 +271,28 @@ impl Core {
             self.group.push(Effect::Rejection(Rejection { conversation: ask.id.text(), verb, body }));
         }
         if let (Some(to), Some(body)) = (reply, body) {
-            self.group.push(Effect::Answer(Answer { to, by, body, refusal: Some(refusal) }));
+            self.group.push(Effect::Answer(Answer { to, by, body: body.into(), refusal: Some(refusal) }));
         }
+    }
+}
+
+fn repeated(slot: &Slot, identity: Identity, now: Time) -> Option<Decided> {
+    slot.ids.find(identity.key, slot.c.session, slot.c.closed.as_ref().map(|closed| closed.at), now).copied()
+}
+
+/// Whether the end user showed up: a `start` does it too, where the conversation is open.
+fn is_sign_of_life(ask: &CommandAsk, slot: Option<&Slot>, is_applied: bool) -> bool {
+    let is_open = slot.is_none_or(|slot| slot.c.status != Status::Closed);
+    ask.command.may_begin() && (is_applied || is_open)
+}
+
+fn live(ask: &CommandAsk, slot: Option<&Slot>, is_sign_of_life: bool, starts_over: bool, now: Time) -> Live {
+    let known = slot.filter(|_| !starts_over);
+    let said = ask.command.last_message_id();
+    Live {
+        user: ask.command.user().or(slot.and_then(|slot| slot.c.user.as_ref())).cloned(),
+        activity_at: if is_sign_of_life { now } else { slot.map_or(now, |slot| slot.activity.at) },
+        last_message_id: said.or(known.and_then(|slot| slot.last_message_id.as_ref())).cloned(),
     }
 }
 
@@ -294,8 +306,8 @@ fn may_hear(by: &By, c: &Conversation, config: &Config) -> bool {
     }
 }
 
-fn relay_data(by: &By, ask: &CommandAsk, c: &Conversation, content: &str) -> Vec<u8> {
-    let mut line = Line::with_capacity(256 + content.len());
+fn relay_data(line: Line, by: &By, ask: &CommandAsk, c: &Conversation, content: &str) -> Line {
+    let mut line = line.to_be_sent();
     line.open();
     line.field("epoch", &c.epoch);
     line.field("session", &c.session);
@@ -306,5 +318,5 @@ fn relay_data(by: &By, ask: &CommandAsk, c: &Conversation, content: &str) -> Vec
     line.key("content");
     line.raw(content.as_bytes());
     line.close();
-    line.into_bytes()
+    line
 }

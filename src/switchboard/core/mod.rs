@@ -7,6 +7,7 @@
 mod ahead;
 mod archive;
 mod commands;
+mod counts;
 mod limits;
 mod pages;
 mod put;
@@ -19,6 +20,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use ahead::UnderWay;
+use bytes::Bytes;
+use counts::Counts;
 use foldhash::fast::RandomState;
 
 use super::admission::{Admission, Place};
@@ -29,8 +32,8 @@ use super::group::{Group, Written};
 use super::port::{Answer, Ask, Effect, Frames, ListJob, PastAsk, PutAsk, Read, ReadJob, Request};
 use super::queue::Queue;
 use super::rest::Rest;
+use super::sheets::Sheets;
 use super::slot::Slot;
-use crate::domain::conversation::Status;
 use crate::domain::decide::check_caller;
 use crate::domain::{By, Config, Conversation, ConversationId, Name, Refusal, Role, Text, Time};
 
@@ -81,8 +84,7 @@ pub struct Core {
     has_to_rest: bool,
     /// All in memory in the order of their ids, for pages and rounds: those at rest, and the place of those awake.
     known: BTreeMap<ConversationId, Option<Rest>>,
-    open_of: HashMap<Name, u64>,
-    ending: u64,
+    counts: Counts,
     /// When the timers look at which: one look at most for each.
     timers: BTreeSet<(Time, ConversationId)>,
     ready_since: Option<Time>,
@@ -95,6 +97,7 @@ pub struct Core {
     pages_out: usize,
     parked: Vec<Parked>,
     group: Group,
+    sheets: Sheets,
     /// Groups on their way to stable storage, and how many effects each has.
     under_way: UnderWay,
     /// The last group known to be there.
@@ -137,8 +140,7 @@ impl Core {
             awake: VecDeque::new(),
             has_to_rest: false,
             known: restored.resting,
-            open_of: HashMap::new(),
-            ending: 0,
+            counts: Counts::default(),
             timers: BTreeSet::new(),
             ready_since: None,
             round: Some(None),
@@ -148,6 +150,7 @@ impl Core {
             pages_out: 0,
             parked: Vec::new(),
             group: Group::new(1),
+            sheets: Sheets::default(),
             under_way: UnderWay::default(),
             written: 0,
             durable_frame: restored.durable_frame,
@@ -266,6 +269,7 @@ impl Core {
             let Some(request) = self.queue.pop(now, self.limits.much_min) else { break };
             self.serve(request, now);
         }
+        self.queue.free_places();
         self.continue_pages();
         self.continue_leaving();
         self.continue_saving(now);
@@ -280,7 +284,7 @@ impl Core {
         }
         self.group.tells_when_gone = self.queue.serves_the_small();
         self.under_way.began(&self.group);
-        let next = Group::new(self.group.number + 1);
+        let next = self.group.next();
         Some(std::mem::replace(&mut self.group, next))
     }
 
@@ -427,28 +431,15 @@ impl Core {
         }
     }
 
-    /// Counts a conversation that was `before`, or was not.
-    fn count(&mut self, id: &ConversationId, before: Option<Status>) {
-        let Some(c) = self.slots.get(id).map(|slot| &slot.c) else { return };
-        self.ending = self.ending.saturating_sub(u64::from(before == Some(Status::Ending)));
-        self.ending += u64::from(c.status == Status::Ending);
-        let was_open = before.is_some_and(|status| status != Status::Closed);
-        let is_open = c.status != Status::Closed;
-        if was_open != is_open {
-            let open = self.open_of.entry(c.channel.clone()).or_default();
-            *open = if is_open { *open + 1 } else { open.saturating_sub(1) };
-        }
-    }
-
-    fn answer(&mut self, by: By, reply: Option<Text>, body: Vec<u8>) {
+    fn answer(&mut self, by: By, reply: Option<Text>, body: impl Into<Bytes>) {
         if let Some(to) = reply {
-            self.group.push(Effect::Answer(Answer { to, by, body, refusal: None }));
+            self.group.push(Effect::Answer(Answer { to, by, body: body.into(), refusal: None }));
         }
     }
 
     fn refuse(&mut self, by: By, reply: Option<Text>, refusal: Refusal, facts: &Facts<'_>) {
         if let Some(to) = reply {
-            let body = answer::error_body(&refusal, facts);
+            let body = answer::error_body(&refusal, facts).into();
             self.group.push(Effect::Answer(Answer { to, by, body, refusal: Some(refusal) }));
         }
     }
@@ -466,8 +457,8 @@ impl Core {
     }
 
     fn show_gauges(&self) {
-        Gauges::set(&self.gauges.open, self.open_of.values().sum());
-        Gauges::set(&self.gauges.ending, self.ending);
+        Gauges::set(&self.gauges.open, self.counts.open());
+        Gauges::set(&self.gauges.ending, self.counts.ending());
         Gauges::set(&self.gauges.queued, self.queue.len() as u64);
     }
 }

@@ -3,15 +3,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::Core;
 use crate::domain::config::change::changes;
 use crate::domain::config::document::{Document, Faults};
 use crate::domain::words::CONFIG_ID;
-use crate::domain::{By, Config, Name, Refusal, Text, Time};
+use crate::domain::{By, Config, Refusal, Text, Time};
 use crate::log::LINE_BYTES_MAX;
-use crate::switchboard::answer::{self, Applied, Facts};
+use crate::switchboard::answer::{self, Applied, Facts, Told};
 use crate::switchboard::fingerprint::{of_command_id, of_file};
-use crate::switchboard::port::{Answer, Effect, PutAsk, Recorded, Rejection};
+use crate::switchboard::port::{Answer, Effect, Inbox, PutAsk, Recorded, Rejection};
 use crate::switchboard::record::{Cause, Writer};
 
 /// The verb under which a new configuration is recorded.
@@ -68,7 +70,7 @@ impl Core {
         let key = ask.command_id.as_ref().map(|id| of_command_id(&by, CONFIG_ID, id));
         match key.and_then(|key| self.config.ids.get(&key)) {
             Some(decided) if decided.digest == digest => {
-                let events = decided.events.clone();
+                let events = decided.events.as_slice().into();
                 let applied = Applied { is_applied: true, is_replayed: true, relayed_to: None, events };
                 let body = answer::put(&applied, &self.config.config);
                 return self.answer(by, reply, body);
@@ -113,7 +115,7 @@ impl Core {
             body: None,
             traceparent: ask.traceparent.as_ref(),
         };
-        let mut writer = Writer::begin(seq, CONFIG_ID, &cause);
+        let mut writer = Writer::begin(self.sheets.line(), seq, CONFIG_ID, &cause);
         if let Some(file) = &file {
             writer.file(file);
         }
@@ -123,7 +125,7 @@ impl Core {
             config.evolve(event, seq, now);
             writer.config_event(event, seq, config.version(), &cause);
         }
-        let (line, personal, recorded) = writer.finish();
+        let (line, recorded) = writer.finish();
         if line.len() > LINE_BYTES_MAX {
             let text = format!(
                 "the change would be recorded in {} bytes, expected at most {LINE_BYTES_MAX}: put it in two steps",
@@ -131,11 +133,11 @@ impl Core {
             );
             return self.reject_put(by, ask, reply, Refusal::SettingsConflict(vec![text]), now);
         }
-        let told: Vec<(u64, &'static str)> = recorded.iter().map(|event| (event.seq, event.full_name)).collect();
+        let told: Told = recorded.iter().map(|event| (event.seq, event.full_name)).collect();
         if !events.is_empty() || file.is_some() {
             self.next_seq += events.len() as u64;
             self.last_at = now;
-            self.push_draft(None, before.version(), seq, events.len() as u32, now, line, personal);
+            self.push_draft(None, before.version(), seq, events.len() as u32, now, line);
             self.config.in_group = self.group.number;
             self.config.file = file.or(self.config.file.take());
         }
@@ -143,16 +145,16 @@ impl Core {
             self.config.config = Arc::new(config);
             if let Some(id) = &ask.command_id {
                 let key = of_command_id(&by, CONFIG_ID, id);
-                self.config.ids.insert(key, PutDecided { digest, events: told.clone() });
+                self.config.ids.insert(key, PutDecided { digest, events: told.to_vec() });
             }
             let recorded = Recorded {
                 conversation: CONFIG_ID.into(),
                 channel: None,
                 at: now,
                 traceparent: ask.traceparent.clone(),
-                inbox: Vec::<Name>::new(),
+                inbox: Inbox::new(),
                 standby: Vec::new(),
-                line: Vec::new(),
+                line: Bytes::new(),
                 events: recorded,
                 hash: [0; 32],
             };
@@ -173,7 +175,7 @@ impl Core {
             self.group.push(Effect::Rejection(Rejection { conversation: CONFIG_ID.into(), verb: VERB, body }));
         }
         if let Some(to) = reply {
-            let body = answer::error_body(&refusal, &facts);
+            let body = answer::error_body(&refusal, &facts).into();
             self.group.push(Effect::Answer(Answer { to, by, body, refusal: Some(refusal) }));
         }
     }

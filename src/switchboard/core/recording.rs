@@ -2,14 +2,20 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use smallvec::SmallVec;
+
 use super::Core;
+use super::save::Saving;
+use super::timing::schedule;
 use crate::domain::conversation::{Note, Stamp, evolve};
 use crate::domain::event::Event;
 use crate::domain::timers;
 use crate::domain::{Conversation, ConversationId, Name, Text, Time};
 use crate::log::Draft;
 use crate::switchboard::group::log_name;
-use crate::switchboard::port::Recorded;
+use crate::switchboard::line::Line;
+use crate::switchboard::port::{Inbox, Recorded};
 use crate::switchboard::record::{self, Cause};
 use crate::switchboard::slot::Slot;
 
@@ -35,7 +41,7 @@ impl Core {
         let inbox = concerned(c, events);
         let config = Arc::clone(&self.config.config);
         let standby: Vec<Name> = config.standbys().filter(|name| !inbox.contains(name)).cloned().collect();
-        let mut writer = record::Writer::begin(seq, id.as_str(), cause);
+        let mut writer = record::Writer::begin(self.sheets.line(), seq, id.as_str(), cause);
         writer.told(channel, &inbox, &standby);
         for (at, event) in events.iter().enumerate() {
             let stamp = Stamp {
@@ -51,16 +57,18 @@ impl Core {
         }
         // A command that closes tells of a message too, and a reopening goes on from there.
         slot.last_message_id.clone_from(&live.last_message_id);
-        let (line, personal, recorded) = writer.finish();
+        let (line, recorded) = writer.finish();
         if let (true, Some(closed_at)) = (c.session != session, closed_at) {
             slot.ids.session_began(session, closed_at, cause.at, self.limits.parts.page_items);
         }
         self.next_seq += events.len() as u64;
         slot.marks.pass(&slot.c, self.next_seq, self.limits.parts.mark_entries);
         self.last_at = cause.at;
-        self.count(id, status);
-        self.remember(id, events, cause, seq);
-        self.push_draft(Some(id), version, seq, events.len() as u32, cause.at, line, personal);
+        self.counts.count(&slot.c, status);
+        remember(slot, events, cause, seq, self.limits.parts.page_items);
+        changed(slot, self.group.number, &mut self.saving);
+        schedule(&mut self.timers, slot, &config, self.ready_since, cause.at);
+        self.push_draft(Some(id), version, seq, events.len() as u32, cause.at, line);
         self.group.push_recorded(Recorded {
             conversation: id.text(),
             channel: Some(channel.clone()),
@@ -68,12 +76,10 @@ impl Core {
             traceparent: cause.traceparent.cloned(),
             inbox,
             standby,
-            line: Vec::new(),
+            line: Bytes::new(),
             events: recorded,
             hash: [0; 32],
         });
-        self.changed(id);
-        self.schedule(id, cause.at);
     }
 
     /// Records activity of which no event tells.
@@ -81,15 +87,14 @@ impl Core {
         let Some(slot) = self.slots.get_mut(id) else { return };
         slot.c.note(note);
         slot.marks.pass(&slot.c, self.next_seq, self.limits.parts.mark_entries);
+        changed(slot, self.group.number, &mut self.saving);
         let version = slot.c.version;
         self.last_at = now;
-        let (line, personal) = record::note_line(self.next_seq, now, id, note);
-        self.push_draft(Some(id), version, self.next_seq, 0, now, line, personal);
-        self.changed(id);
+        let line = record::note_line(self.sheets.line(), self.next_seq, now, id, note);
+        self.push_draft(Some(id), version, self.next_seq, 0, now, line);
     }
 
     /// Puts a line into the group.
-    #[allow(clippy::too_many_arguments)]
     pub(super) fn push_draft(
         &mut self,
         id: Option<&ConversationId>,
@@ -97,10 +102,11 @@ impl Core {
         first_seq: u64,
         events: u32,
         at: Time,
-        line: Vec<u8>,
-        personal: Vec<std::ops::Range<u32>>,
+        line: Line,
     ) {
         let conversation = log_name(id);
+        let personal = SmallVec::from(line.spans());
+        let line = self.sheets.keep(line);
         let salt = (!personal.is_empty()).then(|| self.secret.salt(first_seq, at.0, &conversation));
         self.group.bytes += line.len();
         self.group.drafts.push(Draft { conversation, version, first_seq, events, at: at.0, line, personal, salt });
@@ -112,23 +118,6 @@ impl Core {
         let user_changed = user.is_some() && slot.c.user.as_ref() != user;
         user_changed || timers::is_to_be_noted(&slot.c, now, &self.config.config)
     }
-
-    fn remember(&mut self, id: &ConversationId, events: &[Event], cause: &Cause<'_>, seq: u64) {
-        let (Some(key), Some(slot)) = (cause.key, self.slots.get_mut(id)) else { return };
-        let kinds = events.iter().map(Event::kind);
-        let command = (key, cause.digest.unwrap_or_default());
-        slot.ids.remember(command, slot.c.session, seq, kinds, self.limits.parts.page_items);
-    }
-
-    fn changed(&mut self, id: &ConversationId) {
-        let number = self.group.number;
-        let Some(slot) = self.slots.get_mut(id) else { return };
-        slot.in_group = number;
-        if !slot.is_dirty {
-            slot.is_dirty = true;
-            self.saving.changed(id.clone());
-        }
-    }
 }
 
 /// What the switchboard knows of a conversation's end user at the moment of a decision.
@@ -139,9 +128,24 @@ pub(super) struct Live {
     pub last_message_id: Option<Text>,
 }
 
+fn remember(slot: &mut Slot, events: &[Event], cause: &Cause<'_>, seq: u64, page_items: u64) {
+    let Some(key) = cause.key else { return };
+    let kinds = events.iter().map(Event::kind);
+    let command = (key, cause.digest.unwrap_or_default());
+    slot.ids.remember(command, slot.c.session, seq, kinds, page_items);
+}
+
+fn changed(slot: &mut Slot, in_group: u64, saving: &mut Saving) {
+    slot.in_group = in_group;
+    if !slot.is_dirty {
+        slot.is_dirty = true;
+        saving.changed(slot.c.id.clone());
+    }
+}
+
 /// Whoever held control or was offered it before, during or after.
-fn concerned(before: &Conversation, events: &[Event]) -> Vec<Name> {
-    let mut names: Vec<Name> = Vec::with_capacity(4);
+fn concerned(before: &Conversation, events: &[Event]) -> Inbox {
+    let mut names = Inbox::new();
     let mut add = |name: Option<&Name>| {
         if let Some(name) = name.filter(|name| !names.contains(name)) {
             names.push(name.clone());

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::Core;
 use crate::domain::conversation::Status;
-use crate::domain::{Conversation, ConversationId, Name, Time};
+use crate::domain::{Conversation, ConversationId, Time};
 use crate::switchboard::rest::Rest;
 use crate::switchboard::slot::Slot;
 
@@ -51,8 +51,8 @@ impl Core {
             false => self.saving.loaded(id.clone()),
         }
         self.known.insert(id.clone(), None);
+        self.counts.count(&slot.c, None);
         self.put_awake(slot);
-        self.count(&id, None);
         self.schedule(&id, self.last_at);
     }
 
@@ -88,14 +88,7 @@ impl Core {
     pub(super) fn count_resting(&mut self) {
         for rest in self.known.values().flatten() {
             let Ok(seen) = rest.glance() else { continue };
-            self.ending += u64::from(seen.status == Status::Ending);
-            if seen.status == Status::Closed {
-                continue;
-            }
-            match self.open_of.get_mut(seen.channel) {
-                Some(open) => *open += 1,
-                None => self.open_of.extend(Name::parse(seen.channel).ok().map(|name| (name, 1))),
-            }
+            self.counts.count_resting(seen.status, seen.channel);
         }
     }
 

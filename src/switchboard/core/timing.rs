@@ -7,7 +7,8 @@ use super::Core;
 use crate::domain::command::Due;
 use crate::domain::decide::is_orphaned;
 use crate::domain::timers::next_due;
-use crate::domain::{ConversationId, Time};
+use crate::domain::{Config, ConversationId, Time};
+use crate::switchboard::slot::Slot;
 
 impl Core {
     /// Decides what is due.
@@ -54,21 +55,16 @@ impl Core {
     }
 
     /// What is due for a conversation now.
-    pub(super) fn due_now(&self, id: &ConversationId, now: Time) -> Option<Due> {
+    pub(super) fn due_now(&self, slot: &Slot, now: Time) -> Option<Due> {
         let ready_since = self.ready_since?;
-        let slot = self.slots.get(id)?;
         let (at, due) = next_due(&slot.c, slot.activity, &self.config.config, ready_since)?;
         (at <= now).then_some(due)
     }
 
-    /// Sees to it that the timers look at the conversation in time. A look may come early, and is then put off.
+    /// Sees to it that the timers look at the conversation in time.
     pub(super) fn schedule(&mut self, id: &ConversationId, now: Time) {
         let Some(slot) = self.slots.get_mut(id) else { return };
-        let ready_since = self.ready_since.unwrap_or(Time(0));
-        let due = next_due(&slot.c, slot.activity, &self.config.config, ready_since).map(|(at, _)| at.max(now));
-        if let Some(look) = sooner(&mut self.timers, id, slot.looked_at, due) {
-            slot.looked_at = look;
-        }
+        schedule(&mut self.timers, slot, &self.config.config, self.ready_since, now);
     }
 
     /// Begins a round: what is held by integrations that are gone is released, and timers are set anew.
@@ -144,6 +140,21 @@ impl Core {
 
     pub(super) fn is_storage_full(&self) -> bool {
         self.gauges.storage_full.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+/// Sees to it that the timers look at the conversation in time. A look may come early, and is then put off.
+pub(super) fn schedule(
+    timers: &mut BTreeSet<(Time, ConversationId)>,
+    slot: &mut Slot,
+    config: &Config,
+    ready_since: Option<Time>,
+    now: Time,
+) {
+    let ready_since = ready_since.unwrap_or(Time(0));
+    let due = next_due(&slot.c, slot.activity, config, ready_since).map(|(at, _)| at.max(now));
+    if let Some(look) = sooner(timers, &slot.c.id, slot.looked_at, due) {
+        slot.looked_at = look;
     }
 }
 
