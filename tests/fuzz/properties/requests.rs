@@ -87,7 +87,7 @@ fn check_command(request: &Request, ask: &CommandAsk, written: &Written<'_>) {
         .find_map(|(endpoint, role)| (endpoint == written.endpoint).then_some(role));
     assert_eq!(request.by.role, role.unwrap_or(Role::Operator));
     assert_eq!(ask.command_id.as_deref(), written.headers.command_id);
-    assert_eq!(ask.canonical.is_empty(), ask.command_id.is_none());
+    assert_eq!(ask.body.canonical().is_empty(), ask.command_id.is_none());
     assert!(ask.content.as_ref().is_none_or(|content| content.get().len() <= CONTENT_BYTES_MAX));
     assert!(request.by.actor.as_ref().is_none_or(|actor| actor.len() <= 128));
     if let Some(trace) = &ask.traceparent {
