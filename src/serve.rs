@@ -161,7 +161,6 @@ fn open(data: &Path) -> Result<Opened, ServeError> {
         }
         Err(why) => return Err(ServeError::Restore(why)),
     };
-    cache.read_ahead();
     Ok(Opened { log: Box::new(log), cache, restored, secret })
 }
 

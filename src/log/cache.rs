@@ -15,15 +15,15 @@
 //! One that stands in both is open: the row in the database is from before it was opened again, or the log behind the mark
 //! closes it. A row is therefore never removed, but written over when its conversation closes again.
 
-mod ahead;
 mod journal;
 mod medium;
 mod memory;
+mod records;
+mod tables;
 mod tape;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -37,7 +37,7 @@ use medium::{Medium, Shelves};
 pub use memory::SimulatedCache;
 
 /// The format of what the layer above keeps here is part of this number: a change of either wipes old caches.
-const FORMAT: u64 = 5;
+const FORMAT: u64 = 6;
 
 /// Where the state of a conversation is kept: what is open is read at a start, what is closed when asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,11 +156,11 @@ impl Cache {
         journal.commit(Mark { frame, hash }).map_err(LogError::Write)
     }
 
-    /// Rewrites what is kept of open conversations, if much of it is out of date: for after a [`put`](Self::put) to which
-    /// nobody is in a hurry to add.
+    /// Rewrites what is kept of open conversations, if much of it is out of date, and merges closed ones: for after a
+    /// [`put`](Self::put) to which nobody is in a hurry to add.
     pub fn tidy(&self) -> Result<(), LogError> {
         let tidied = self.journal().tidy();
-        self.checked(tidied)
+        self.checked(tidied.and_then(|()| self.0.shelves.tidy()))
     }
 
     /// Keeps states without noting how far it has come: until that is noted a start believes none of them.
@@ -188,23 +188,6 @@ impl Cache {
     pub fn closed(&self, id: &str) -> Result<Option<Vec<u8>>, LogError> {
         let value = self.checked(self.0.shelves.closed(id))?;
         value.map(|value| self.unseal(&value)).transpose()
-    }
-
-    /// Has closed conversations read into the system's memory, in the background, so that looking one up costs no read of
-    /// the disk.
-    pub fn read_ahead(&self) {
-        let Some(file) = self.0.medium.database() else { return };
-        let cache = Arc::downgrade(&self.0);
-        let is_over = move || cache.upgrade().is_none_or(|cache| cache.closing.load(Ordering::Relaxed));
-        let read = move || match ahead::read(&file, ahead::free_memory(), is_over) {
-            Ok(bytes) => tracing::debug!(bytes, "closed conversations are read ahead"),
-            Err(error) => {
-                tracing::warn!(%error, file = %file.display(), "closed conversations could not be read ahead")
-            }
-        };
-        if let Err(error) = thread::Builder::new().name("read-ahead".into()).spawn(read) {
-            tracing::warn!(%error, "closed conversations are not read ahead: there is no thread for it");
-        }
     }
 
     /// The states of all open conversations, in the order of their ids. Ends after the first fault.

@@ -1,24 +1,17 @@
 //! The journal of open conversations: a file that is added to, and read from front to back at a start.
 //!
 //! A record says what a conversation is now, or that it is not open any more; the last word on each counts. A mark says
-//! up to which frame of the log everything before it is whole. Each record bears the checksum of all that stands before
-//! it, so nothing is ever read that is damaged, moved, or left over from before. What stands behind the last
-//! mark that reads does not count. Any beginning that ends with a mark is as true as the whole: it is what
+//! up to which frame of the log everything before it is whole. What stands behind the last mark that
+//! [reads](super::records) does not count. Any beginning that ends with a mark is as true as the whole: it is what
 //! the journal was then, and the log has the rest.
 //!
 //! It begins with conversations in the order of their ids, each once; whatever came later stands behind them. Once that
 //! is a good part of it, the two are merged into another file, which takes its place.
 
-use std::io::{BufReader, Read};
-
+use super::records::{Out, PIECE_BYTES, Point, Records};
 use super::tape::Tape;
 use crate::log::codec::Fields;
 use crate::log::entry::Hash;
-
-/// Records are handed to the system in pieces of about this size.
-const PIECE_BYTES: usize = 1 << 20;
-/// Before the content of a record: how long that is, and the checksum.
-const HEADER_BYTES: usize = 8;
 
 const OPEN: u8 = b'o';
 const GONE: u8 = b'g';
@@ -29,13 +22,6 @@ const MARK: u8 = b'm';
 pub(super) struct Mark {
     pub frame: u64,
     pub hash: Hash,
-}
-
-/// A place in the journal, and the checksum of everything before it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Point {
-    bytes: u64,
-    crc: u32,
 }
 
 /// The journal, for its one writer.
@@ -76,7 +62,7 @@ impl Journal {
                 "the end of what the cache keeps of open conversations does not count: the log has it"
             );
         }
-        let out = Out { buffer: Vec::new(), at: end };
+        let out = Out::behind(end);
         let (has_rest, round) = (end.bytes < length, Round::Marked);
         Ok((Self { tape, sorted, end, mark: found, has_rest, round, failed_at: 0, out }, found))
     }
@@ -225,13 +211,6 @@ fn merge(rows: &mut Rows, tape: &dyn Tape, mark: &Mark) -> Result<(Point, Out), 
     Ok((sorted, out))
 }
 
-/// Records on their way to a tape, and where the last of them ends.
-#[derive(Default)]
-struct Out {
-    buffer: Vec<u8>,
-    at: Point,
-}
-
 impl Out {
     fn row(&mut self, id: &str, head: &[u8]) {
         // A conversation's id has 128 bytes at most.
@@ -243,35 +222,6 @@ impl Out {
         let (bytes, crc) = (sorted.bytes.to_be_bytes(), sorted.crc.to_be_bytes());
         self.record(MARK, &[&bytes, &crc, &mark.frame.to_be_bytes(), &mark.hash]);
     }
-
-    fn record(&mut self, kind: u8, fields: &[&[u8]]) {
-        let begin = self.buffer.len();
-        self.buffer.extend_from_slice(&[0; HEADER_BYTES]);
-        self.buffer.push(kind);
-        fields.iter().for_each(|field| self.buffer.extend_from_slice(field));
-        let (header, content) = self.buffer[begin..].split_at_mut(HEADER_BYTES);
-        let length = (content.len() as u32).to_be_bytes();
-        self.at.crc = running(self.at.crc, length, content);
-        self.at.bytes += (HEADER_BYTES + content.len()) as u64;
-        header[..4].copy_from_slice(&length);
-        header[4..].copy_from_slice(&self.at.crc.to_be_bytes());
-    }
-
-    /// Writes what waits, if it is so much.
-    fn write_if(&mut self, bytes: usize, write: impl FnOnce(&[u8]) -> Result<(), String>) -> Result<(), String> {
-        if self.buffer.len() >= bytes {
-            write(&self.buffer)?;
-            self.buffer.clear();
-        }
-        Ok(())
-    }
-}
-
-fn running(crc: u32, length: [u8; 4], content: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new_with_initial(crc);
-    hasher.update(&length);
-    hasher.update(content);
-    hasher.finalize()
 }
 
 enum Record<'a> {
@@ -280,45 +230,9 @@ enum Record<'a> {
     Mark { sorted: Point, mark: Mark },
 }
 
-/// Records read one after the other, each checked.
-struct Records {
-    reader: BufReader<Box<dyn Read + Send>>,
-    at: Point,
-    until: u64,
-    content: Vec<u8>,
-}
-
 impl Records {
-    fn new(reader: Box<dyn Read + Send>, at: Point, until: u64) -> Self {
-        Self { reader: BufReader::with_capacity(PIECE_BYTES / 4, reader), at, until, content: Vec::new() }
-    }
-
-    /// Goes on to the next record; whether there is one.
-    fn step(&mut self) -> Result<bool, String> {
-        if self.at.bytes == self.until {
-            return Ok(false);
-        }
-        let unread = |error: std::io::Error| error.to_string();
-        let mut header = [0; HEADER_BYTES];
-        self.reader.read_exact(&mut header).map_err(unread)?;
-        let mut fields = Fields(&header);
-        let (length, crc) = fields.take().zip(fields.u32()).ok_or("a header ends too soon")?;
-        let bytes = HEADER_BYTES as u64 + u64::from(u32::from_be_bytes(length));
-        // Before so much is reserved for it.
-        if bytes > self.until - self.at.bytes {
-            return Err("a record is longer than what is left".into());
-        }
-        self.content.resize(u32::from_be_bytes(length) as usize, 0);
-        self.reader.read_exact(&mut self.content).map_err(unread)?;
-        if running(self.at.crc, length, &self.content) != crc {
-            return Err("a checksum does not match".into());
-        }
-        self.at = Point { bytes: self.at.bytes + bytes, crc };
-        Ok(true)
-    }
-
     fn record(&self) -> Result<Record<'_>, String> {
-        parse(&self.content).ok_or_else(|| "a record cannot be read".into())
+        parse(self.content()).ok_or_else(|| "a record cannot be read".into())
     }
 }
 

@@ -1,17 +1,14 @@
 //! What a cache stands on: a database and a journal beside the log, or simulated ones.
 
 use std::fs;
-use std::ops::Bound;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
+use super::tables::Tables;
 use super::tape::{Tape, TapeFile};
 use crate::log::directory::{Directory, write_bytes_durably};
 use crate::log::error::LogError;
-use crate::log::store::{Store, careful, sync_path};
-
-/// The key under which a database says how far it has come.
-const THROUGH: &str = "through";
+use crate::log::store::sync_path;
 
 /// A key and a value.
 pub(super) type Pair = (Vec<u8>, Vec<u8>);
@@ -38,8 +35,6 @@ pub(super) trait Medium: Send + Sync {
     fn wipe(&self) -> Result<(), LogError>;
     /// Opens the cache, or makes an empty one.
     fn attach(&self) -> Result<Attached, LogError>;
-    /// The file of the database, where it is one of the system's.
-    fn database(&self) -> Option<PathBuf>;
     /// What is wrong, and where.
     fn corrupt(&self, why: &str) -> LogError;
 }
@@ -59,7 +54,9 @@ pub(super) trait Shelves: Send + Sync {
     fn flush(&self) -> Result<(), String>;
     /// Brings everything onto stable storage.
     fn sync(&self) -> Result<(), String>;
-    /// Never closes it: after a failed write, closing would write again.
+    /// Puts what is there in better order, for a while, if it is time: for who has one.
+    fn tidy(&self) -> Result<(), String>;
+    /// Never writes again: after a failure nobody knows what is there.
     fn abandon(&self);
 }
 
@@ -103,71 +100,14 @@ impl Medium for Arc<Directory> {
 
     fn attach(&self) -> Result<Attached, LogError> {
         let path = self.path().join("cache");
-        let store = Store::open(&path)?;
-        let tree = |name| careful(|| store.db.open_tree(name)).map_err(|why| LogError::Corrupt(path.clone(), why));
-        let (closed, parts) = (tree("closed")?, tree("parts")?);
-        Ok((Box::new(Database { store, closed, parts }), Box::new(TapeFile::open(&path)?)))
-    }
-
-    fn database(&self) -> Option<PathBuf> {
-        Some(self.path().join("cache").join("db"))
+        fs::create_dir_all(&path).map_err(|e| LogError::io("create", &path, e))?;
+        let attached = (Box::new(Tables::open(&path)?), Box::new(TapeFile::open(&path)?));
+        sync_path(&path)?;
+        sync_path(self.path())?;
+        Ok((attached.0, attached.1))
     }
 
     fn corrupt(&self, why: &str) -> LogError {
         LogError::Corrupt(self.path().join("cache"), why.to_owned())
-    }
-}
-
-struct Database {
-    store: Store,
-    closed: sled::Tree,
-    parts: sled::Tree,
-}
-
-impl Shelves for Database {
-    fn closed(&self, id: &str) -> Result<Option<Vec<u8>>, String> {
-        careful(|| self.closed.get(id)).map(|value| value.map(|value| value.to_vec()))
-    }
-
-    fn insert_closed(&self, id: &str, value: Vec<u8>) -> Result<(), String> {
-        careful(|| self.closed.insert(id, value)).map(drop)
-    }
-
-    fn closed_after(&self, id: Option<&str>) -> Box<dyn Iterator<Item = Row> + Send> {
-        let start = id.map_or(Bound::Unbounded, |id| Bound::Excluded(id.as_bytes().to_vec()));
-        let mut rows = self.closed.range((start, Bound::Unbounded));
-        Box::new(std::iter::from_fn(move || {
-            let row = careful(|| rows.next().transpose()).transpose()?;
-            Some(row.map(|(id, value)| (id.to_vec(), value.to_vec())))
-        }))
-    }
-
-    fn insert_part(&self, key: Vec<u8>, value: Vec<u8>) -> Result<(), String> {
-        careful(|| self.parts.insert(key, value)).map(drop)
-    }
-
-    fn last_part(&self, first: &[u8], last: &[u8]) -> Result<Option<Pair>, String> {
-        let found = careful(|| self.parts.range(first..=last).next_back().transpose())?;
-        Ok(found.map(|(key, value)| (key.to_vec(), value.to_vec())))
-    }
-
-    fn through(&self) -> Result<Option<Vec<u8>>, String> {
-        careful(|| self.store.db.get(THROUGH)).map(|value| value.map(|value| value.to_vec()))
-    }
-
-    fn set_through(&self, value: Vec<u8>) -> Result<(), String> {
-        careful(|| self.store.db.insert(THROUGH, value)).map(drop)
-    }
-
-    fn flush(&self) -> Result<(), String> {
-        self.store.flush()
-    }
-
-    fn sync(&self) -> Result<(), String> {
-        self.store.sync()
-    }
-
-    fn abandon(&self) {
-        self.store.abandon();
     }
 }

@@ -232,10 +232,6 @@ impl Medium for SimulatedCache {
         Ok((Box::new(open.clone()), Box::new(open)))
     }
 
-    fn database(&self) -> Option<PathBuf> {
-        None
-    }
-
     fn corrupt(&self, why: &str) -> LogError {
         LogError::Corrupt(PathBuf::from("simulated cache"), why.to_owned())
     }
@@ -320,6 +316,10 @@ impl Shelves for Open {
             state.unflushed.clear();
             state.unsynced.clear();
         }
+        Ok(())
+    }
+
+    fn tidy(&self) -> Result<(), String> {
         Ok(())
     }
 
