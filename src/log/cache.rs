@@ -1,13 +1,13 @@
 //! The cache of states: a second database and a journal, which may be deleted whenever nothing runs, and are rebuilt
 //! from the log.
 //!
-//! Its keys are overwritten, and sled does not keep overwritten keys safe in a power cut. So it is trusted only after
+//! Nobody waits until it is on stable storage, so a power cut may leave anything of it. It is trusted only after
 //! a clean stop, or while the machine has not been started again: a kill leaves what was handed to the system.
 //! It says how far in the log it has come, always after the states themselves, never before; the hash of that
 //! entry says that it is this log, and not an older copy of it. Any doubt wipes it.
 //!
-//! Open conversations stand in the [journal], which a start reads whole; closed ones, and parts of all, in the database,
-//! where they are looked up. A round writes to the database and hands that to the system; only then the mark in the
+//! Open conversations stand in the [journal], which a start reads whole; closed ones, and parts of all, in the database of
+//! [tables], where they are looked up. A round writes to the database and hands that to the system; only then the mark in the
 //! journal says that it is over. So the database is never behind the journal. Neither is ever behind the mark, and both may
 //! be ahead of it: a round takes conversations as they are, some of which went on since the frame that it names. Whoever
 //! reads the log from there on passes over what a state knows already.
@@ -123,8 +123,8 @@ impl Cache {
 
     /// A part of a conversation.
     pub fn part(&self, id: &str, part: Part, number: u64) -> Result<Option<Vec<u8>>, LogError> {
-        let found = self.part_up_to(id, part, number)?;
-        Ok(found.filter(|(found, _)| *found == number).map(|(_, bytes)| bytes))
+        let value = self.checked(self.0.shelves.part(&part_key(id, part, number)))?;
+        value.map(|value| self.unseal(&value)).transpose()
     }
 
     /// The last part of that kind up to that number, and its number.

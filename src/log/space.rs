@@ -9,7 +9,7 @@ use super::Room;
 use super::directory::Directory;
 use super::error::LogError;
 
-/// Writes are refused below this: some segments of both databases, and what an open writes.
+/// Writes are refused below this: some segments of the log, some tables of the cache, and what an open writes.
 pub(super) const ROOM_BYTES_MIN: u64 = 48 << 20;
 
 /// What a start needs, and what the disk can give back for it. Far below the room for writes, so that no write eats it.

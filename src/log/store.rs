@@ -1,4 +1,4 @@
-//! How a sled database is opened, synced and kept from panicking; both the log and the cache stand on this.
+//! How a sled database is opened, synced and kept from panicking; the volumes of the log stand on this.
 //!
 //! sled 0.34.7 is used as it was measured, not as it is documented:
 //! its flush is no fsync, so `sync` follows it with one of our own; a kill while it opens leaves a file that makes

@@ -11,7 +11,7 @@ use switchboard::tools::directory::DirectoryArchive;
 use switchboard::tools::import::ImportOptions;
 use switchboard::tools::source::{Question, whole_span};
 
-use super::place::{Place, found, import_with, open};
+use super::place::{Place, found, import_with};
 
 /// The fault is named with its frame, and an export holds whole what stands before it, and no end.
 fn assert_found_at(place: &Place, frame: u64, whole: &str, words: &str) {
@@ -152,10 +152,7 @@ fn a_deleted_cache_is_no_fault() {
 #[test]
 fn an_emptied_cache_is_found() {
     let place = Place::of_story();
-    open(&place.path.join("cache"), |db| {
-        db.open_tree("closed").unwrap().clear().unwrap();
-        db.flush().unwrap();
-    });
+    keep_cached(&place, |at, _| at == log::Place::Open);
     let finding = place.finding();
     assert!(finding.contains("is not in the cache") && finding.contains("delete cache and cache.json"), "{finding}");
 }
@@ -163,7 +160,7 @@ fn an_emptied_cache_is_found() {
 #[test]
 fn an_index_that_leads_elsewhere_is_found() {
     let place = Place::of_story();
-    change_cached(&place, "closed", "c-1", |slot| slot.is_in_frame(1000, PartSizes::default()));
+    change_cached(&place, "c-1", |slot| slot.is_in_frame(1000, PartSizes::default()));
     let finding = place.finding();
     assert!(finding.contains("conversation c-1 differs in the cache: frames.tail is"), "{finding}");
 }
@@ -171,7 +168,7 @@ fn an_index_that_leads_elsewhere_is_found() {
 #[test]
 fn a_cache_that_differs_is_found() {
     let place = Place::of_story();
-    change_cached(&place, "closed", "c-1", |slot| slot.c.epoch = 4);
+    change_cached(&place, "c-1", |slot| slot.c.epoch = 4);
     let finding = place.finding();
     assert!(finding.contains("conversation c-1") && finding.contains("conversation.epoch is 4"), "{finding}");
 }
@@ -179,11 +176,7 @@ fn a_cache_that_differs_is_found() {
 #[test]
 fn a_state_that_the_cache_lacks_is_found() {
     let place = Place::of_story();
-    put_as_closed(&place, "again-1");
-    open(&place.path.join("cache"), |db| {
-        db.open_tree("closed").unwrap().remove("again-1").unwrap().unwrap();
-        db.flush().unwrap();
-    });
+    keep_cached(&place, |_, id| id != "again-1");
     let finding = place.finding();
     assert!(finding.contains("conversation again-1 is not in the cache"), "{finding}");
 }
@@ -219,27 +212,40 @@ fn put_as_closed(place: &Place, id: &str) -> Vec<u8> {
 }
 
 fn change_cache(place: &Place, change: impl FnOnce(&Cache, u64, &Reader)) {
-    let directory = Arc::new(Directory::open(&place.path).unwrap());
-    let log = DiskLog::open(directory.clone()).unwrap();
-    let (cache, through) = Cache::open(directory, &log.reader()).unwrap();
-    change(&cache, through.expect("it is trusted"), &log.reader());
+    let (cache, through, reader) = cache_of(place);
+    change(&cache, through, &reader);
     cache.close().unwrap();
 }
 
-/// Writes a cached state anew, under a checksum that holds.
-fn change_cached(place: &Place, tree: &str, id: &str, change: impl Fn(&mut Slot)) {
-    open(&place.path.join("cache"), |db| {
-        let tree = db.open_tree(tree).unwrap();
-        let state = tree.get(id).unwrap().unwrap();
+/// Makes the cache anew, of some of what stands in it.
+fn keep_cached(place: &Place, is_kept: impl Fn(log::Place, &str) -> bool) {
+    let (cache, through, reader) = cache_of(place);
+    let closed = cache.closed_after(None, usize::MAX).map(|row| (log::Place::Closed, row.unwrap()));
+    let all = closed.chain(cache.scan_open().map(|row| (log::Place::Open, row.unwrap())));
+    let (kept, gone): (Vec<_>, Vec<_>) = all.partition(|(at, (id, _))| is_kept(*at, id));
+    assert!(!kept.is_empty() && !gone.is_empty());
+    let cache = cache.start_over().unwrap();
+    cache.put(kept.iter().map(|(at, (id, head))| (id.as_str(), *at, head.as_slice())), through, &reader).unwrap();
+    cache.close().unwrap();
+}
+
+fn cache_of(place: &Place) -> (Cache, u64, Reader) {
+    let directory = Arc::new(Directory::open(&place.path).unwrap());
+    let log = DiskLog::open(directory.clone()).unwrap();
+    let (cache, through) = Cache::open(directory, &log.reader()).unwrap();
+    (cache, through.expect("it is trusted"), log.reader())
+}
+
+/// Writes the cached state of a closed conversation anew, under a checksum that holds.
+fn change_cached(place: &Place, id: &str, change: impl Fn(&mut Slot)) {
+    change_cache(place, |cache, through, reader| {
+        let state = cache.closed(id).unwrap().expect("it is closed");
         let nowhere = |part, number| Err(format!("{part:?} {number} is not there"));
-        let mut slot =
-            Slot::from_head(&ConversationId::parse(id).unwrap(), &state[4..], PartSizes::default(), nowhere).unwrap();
+        let id = ConversationId::parse(id).unwrap();
+        let mut slot = Slot::from_head(&id, &state, PartSizes::default(), nowhere).unwrap();
         change(&mut slot);
         let changed = slot.to_head();
-        assert_ne!(changed, state[4..]);
-        let mut sealed = crc32fast::hash(&changed).to_be_bytes().to_vec();
-        sealed.extend_from_slice(&changed);
-        tree.insert(id, sealed).unwrap();
-        db.flush().unwrap();
+        assert_ne!(changed, state);
+        cache.put([(id.as_str(), log::Place::Closed, changed.as_slice())].into_iter(), through, reader).unwrap();
     });
 }

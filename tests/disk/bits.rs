@@ -107,6 +107,13 @@ impl Whole {
         files
     }
 
+    fn files_below(&self, folder: &str) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.place.path().join("data").join(folder)).unwrap().map(Result::unwrap);
+        let folders = entries.filter(|entry| entry.path().is_dir());
+        let below = folders.map(|entry| format!("{folder}/{}", entry.file_name().to_string_lossy()));
+        self.files(folder).into_iter().chain(below.flat_map(|folder| self.files_below(&folder))).collect()
+    }
+
     fn has(&self, folder: &str) -> bool {
         self.place.path().join("data").join(folder).exists()
     }
@@ -222,7 +229,9 @@ fn a_bit_that_turns_in_the_log_is_refused_with_its_place_or_does_no_harm() {
 #[test]
 fn a_bit_that_turns_in_the_cache_does_no_harm() {
     for whole in [Whole::stopped(), Whole::killed()] {
-        for file in whole.files("cache") {
+        let files = whole.files_below("cache");
+        assert!(files.iter().any(|file| file.ends_with("recent")), "{files:?}");
+        for file in files {
             let told = whole.turn(&file, places(&file).into_iter());
             assert_eq!(told.faults, 0, "an export needs no cache: {told:?}");
         }

@@ -46,6 +46,7 @@ pub(super) trait Shelves: Send + Sync {
     /// The closed ones after that id, in the order of their ids.
     fn closed_after(&self, id: Option<&str>) -> Box<dyn Iterator<Item = Row> + Send>;
     fn insert_part(&self, key: Vec<u8>, value: Vec<u8>) -> Result<(), String>;
+    fn part(&self, key: &[u8]) -> Result<Option<Vec<u8>>, String>;
     /// The last part between two keys, both included, and its key.
     fn last_part(&self, first: &[u8], last: &[u8]) -> Result<Option<Pair>, String>;
     fn through(&self) -> Result<Option<Vec<u8>>, String>;

@@ -285,6 +285,10 @@ impl Shelves for Open {
         self.write(part_key(&key), value)
     }
 
+    fn part(&self, key: &[u8]) -> Result<Option<Vec<u8>>, String> {
+        Ok(self.medium.state().values.get(&part_key(key)).cloned())
+    }
+
     fn last_part(&self, first: &[u8], last: &[u8]) -> Result<Option<Pair>, String> {
         let state = self.medium.state();
         let found = state.values.range(part_key(first)..=part_key(last)).next_back();

@@ -140,20 +140,18 @@ impl Tables {
         recent.add(&key, &value)?;
         let number = self.numbers.next();
         let (_, in_memory) = careful(|| Ok(self.tree.insert(key, value, number)))?;
-        if in_memory < self.sizes.memory_bytes {
-            return Ok(());
-        }
-        recent.has_failed = true;
-        self.make_table(&mut recent)?;
-        recent.has_failed = false;
-        Ok(())
+        if in_memory < self.sizes.memory_bytes { Ok(()) } else { self.make_table(&mut recent) }
     }
 
     /// Makes a table of what is in memory.
     fn make_table(&self, recent: &mut Recent) -> Result<(), String> {
+        // A kill before that begins anew puts all of these in again, not only the older ones on top of newer.
+        recent.write_if(1)?;
+        recent.has_failed = true;
         careful(|| self.tree.flush_active_memtable(self.numbers.get()))?;
         self.look_anew();
         recent.begin_anew()?;
+        recent.has_failed = false;
         while careful(|| Ok(self.tree.l0_run_count()))? >= self.sizes.runs_max && self.merge(recent)? {}
         Ok(())
     }
@@ -218,6 +216,10 @@ impl Shelves for Tables {
 
     fn insert_part(&self, part: Vec<u8>, value: Vec<u8>) -> Result<(), String> {
         self.insert(key(PART, &part), value)
+    }
+
+    fn part(&self, part: &[u8]) -> Result<Option<Vec<u8>>, String> {
+        self.get(&key(PART, part))
     }
 
     fn last_part(&self, first: &[u8], last: &[u8]) -> Result<Option<Pair>, String> {

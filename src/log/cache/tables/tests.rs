@@ -1,1 +1,281 @@
+//! The tables against rows in memory, walked from seeds: opened again, killed, torn, damaged, and where nothing can be written.
 
+use std::collections::BTreeMap;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::super::SimulatedCache;
+use super::super::medium::Medium;
+use super::*;
+
+/// So small that a few rows make a table, and a few tables are merged.
+const SMALL: Sizes = Sizes { memory_bytes: 2 << 10, runs: 2, runs_max: 4, table_bytes: 4 << 10 };
+
+/// Numbers that look random and are the same each time.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, most: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % most
+    }
+}
+
+fn open(folder: &TempDir) -> Tables {
+    Tables::open_with(folder.path(), SMALL).unwrap()
+}
+
+fn id(n: u64) -> String {
+    format!("c{n:0>3}")
+}
+
+fn part(id: u64, number: u64) -> Vec<u8> {
+    [format!("c{id}").as_bytes(), &[0, b'f'], &number.to_be_bytes()].concat()
+}
+
+fn rows(shelves: &dyn Shelves, after: Option<&str>) -> Vec<Pair> {
+    shelves.closed_after(after).map(Result::unwrap).collect()
+}
+
+/// What is left when the process is killed now.
+fn killed(folder: &TempDir) -> TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    let from = folder_in(folder.path()).unwrap().unwrap();
+    let to = copy.path().join(from.file_name().unwrap());
+    fs::create_dir_all(to.join("tables")).unwrap();
+    for place in ["", "tables"] {
+        for file in fs::read_dir(from.join(place)).unwrap().map(Result::unwrap) {
+            if file.file_type().unwrap().is_file() {
+                fs::copy(file.path(), to.join(place).join(file.file_name())).unwrap();
+            }
+        }
+    }
+    copy
+}
+
+#[test]
+fn the_tables_answer_as_rows_in_memory_do_whenever_they_are_opened_again() {
+    for seed in 1..=6 {
+        let (folder, mut dice) = (tempfile::tempdir().unwrap(), Dice(seed));
+        let (mut tables, (memory, _)) = (open(&folder), SimulatedCache::default().attach().unwrap());
+        let (mut made, mut merged) = (0, 0);
+        for step in 0..600u64 {
+            let (n, value) = (dice.below(150), format!("{step:0>60}").into_bytes());
+            let both: [&dyn Shelves; 2] = [&tables, &*memory];
+            match dice.below(20) {
+                0..=9 => both.iter().for_each(|of| of.insert_closed(&id(n), value.clone()).unwrap()),
+                10..=12 => both.iter().for_each(|of| of.insert_part(part(n % 5, step), value.clone()).unwrap()),
+                13 => both.iter().for_each(|of| of.set_through(value.clone()).unwrap()),
+                14 => tables.tidy().unwrap(),
+                15 => {
+                    if n & 1 == 0 { tables.sync() } else { tables.flush() }.unwrap();
+                    made += usize::from(tables.tree.table_count() > 0);
+                    merged += usize::from(tables.tree.level_table_count(6) > Some(0));
+                    drop(tables);
+                    tables = open(&folder);
+                }
+                _ => {
+                    let [found, expected] = both.map(|of| of.closed(&id(n)).unwrap());
+                    assert_eq!(found, expected, "seed {seed}, step {step}, {}", id(n));
+                    let (first, last) = (part(n % 5, 0), part(n % 5, n * 4));
+                    let [found, expected] = both.map(|of| of.last_part(&first, &last).unwrap());
+                    assert_eq!(found, expected, "seed {seed}, step {step}, parts up to {}", n * 4);
+                    let exactly = found.map_or(last, |(part, _)| part);
+                    let [found, expected] = both.map(|of| of.part(&exactly).unwrap());
+                    assert_eq!(found, expected, "seed {seed}, step {step}, a part");
+                    let [found, expected] = both.map(|of| (of.through().unwrap(), rows(of, Some(&id(n)))));
+                    assert_eq!(found, expected, "seed {seed}, step {step}");
+                }
+            }
+        }
+        assert_eq!(rows(&tables, None), rows(&*memory, None));
+        let files = fs::read_dir(&tables.folder).unwrap().count();
+        assert!(files < 8, "{files} files beside the tables: those of older lists go");
+        assert!(made > 0 && merged > 0, "opened again with tables and with merged ones: {made}, {merged}");
+    }
+}
+
+/// Each row says which it was.
+fn put(tables: &Tables, dice: &mut Dice, number: u64) -> Result<(String, Vec<u8>), String> {
+    let (id, value) = (id(dice.below(40)), [&number.to_be_bytes()[..], &[7; 60]].concat());
+    tables.insert_closed(&id, value.clone())?;
+    Ok((id, value))
+}
+
+/// What was put in up to some row, and which that is.
+fn beginning(tables: &Tables, all: &[(String, Vec<u8>)]) -> usize {
+    let found: BTreeMap<_, _> = rows(tables, None).into_iter().collect();
+    let last = found.values().map(|value| u64::from_be_bytes(*value.first_chunk().unwrap()) + 1).max().unwrap_or(0);
+    let expected = all[..last as usize].iter().map(|(id, value)| (id.clone().into_bytes(), value.clone()));
+    assert_eq!(found, expected.collect(), "up to row {last}");
+    for (id, value) in &found {
+        let id = str::from_utf8(id).unwrap();
+        assert_eq!(tables.closed(id).unwrap().as_ref(), Some(value), "{id} is found as it is listed");
+    }
+    last as usize
+}
+
+#[test]
+fn killed_after_any_row_it_has_a_beginning_of_what_was_put_in_and_all_that_was_flushed() {
+    let (folder, mut dice, mut all, mut flushed) = (tempfile::tempdir().unwrap(), Dice(7), Vec::new(), 0);
+    let tables = open(&folder);
+    for number in 0..150 {
+        all.push(put(&tables, &mut dice, number).unwrap());
+        match dice.below(4) {
+            0 => {
+                tables.flush().unwrap();
+                flushed = all.len();
+            }
+            1 => tables.tidy().unwrap(),
+            _ => {}
+        }
+        let found = beginning(&open(&killed(&folder)), &all);
+        assert!(found >= flushed, "{found} rows, {flushed} were flushed");
+    }
+    assert!(tables.tree.table_count() > 0);
+}
+
+#[test]
+fn torn_anywhere_it_has_a_beginning_and_goes_on_behind_it() {
+    let (folder, mut dice, mut all) = (tempfile::tempdir().unwrap(), Dice(9), Vec::new());
+    let tables = open(&folder);
+    // Some rows are in a table, and the last ones in none.
+    (0..25).for_each(|number| all.push(put(&tables, &mut dice, number).unwrap()));
+    tables.flush().unwrap();
+    let length = tables.recent().file.metadata().unwrap().len();
+    let in_tables = all.len() - tables.tree.active_memtable().len();
+    assert!(in_tables > 0 && length > 0);
+    let mut before = in_tables;
+    for bytes in (0..=length).step_by(5).chain([length]) {
+        let copy = killed(&folder);
+        let recent = folder_in(copy.path()).unwrap().unwrap().join(RECENT);
+        OpenOptions::new().write(true).open(&recent).unwrap().set_len(bytes).unwrap();
+        let torn = open(&copy);
+        let found = beginning(&torn, &all);
+        assert!((before..=before + 1).contains(&found), "{found} rows in {bytes} bytes, {before} in a few less");
+        before = found;
+        torn.insert_closed("later", b"later".to_vec()).unwrap();
+        torn.sync().unwrap();
+        drop(torn);
+        assert_eq!(open(&copy).closed("later").unwrap(), Some(b"later".to_vec()));
+    }
+    assert_eq!(before, all.len());
+}
+
+#[test]
+fn a_bit_that_turns_in_a_table_is_told_of_and_no_row_is_other_than_it_was() {
+    let (folder, mut dice, mut all) = (tempfile::tempdir().unwrap(), Dice(11), BTreeMap::new());
+    let tables = open(&folder);
+    (0..60).for_each(|number| all.extend([put(&tables, &mut dice, number).unwrap()]));
+    tables.make_table(&mut tables.recent()).unwrap();
+    drop(tables);
+    let mut told_of = 0;
+    for turn in 0..400 {
+        let copy = killed(&folder);
+        let place = folder_in(copy.path()).unwrap().unwrap().join("tables");
+        let file = fs::read_dir(place).unwrap().map(|file| file.unwrap().path()).min().unwrap();
+        let mut bytes = fs::read(&file).unwrap();
+        let at = turn * bytes.len() / 400;
+        bytes[at] ^= 1 << dice.below(8);
+        fs::write(&file, bytes).unwrap();
+        let Ok(tables) = Tables::open_with(copy.path(), SMALL) else {
+            told_of += 1;
+            continue;
+        };
+        let found: Result<Vec<_>, _> = all.keys().map(|id| tables.closed(id)).collect();
+        told_of += usize::from(found.is_err());
+        for (id, value) in &all {
+            let found = tables.closed(id);
+            assert!(
+                found.is_err() || found.as_ref().is_ok_and(|found| found.as_ref() == Some(value)),
+                "bit at {at}: {id}"
+            );
+        }
+    }
+    assert!(told_of > 200, "{told_of} of 400");
+}
+
+#[test]
+fn where_no_table_can_be_made_nothing_more_is_put_in_and_what_was_is_found_now_and_later() {
+    let (folder, mut dice, mut all) = (tempfile::tempdir().unwrap(), Dice(13), Vec::new());
+    let tables = open(&folder);
+    all.push(put(&tables, &mut dice, 0).unwrap());
+    fs::remove_dir_all(tables.folder.join("tables")).unwrap();
+    let mut put_in = || put(&tables, &mut dice, all.len() as u64).map(|row| all.push(row));
+    while put_in().is_ok() {}
+    assert!(put_in().is_err(), "nor is it tried again");
+    assert!(tables.flush().is_err() && tables.sync().is_err());
+    // The row at which it failed is there too, though nobody was told so.
+    assert!(beginning_at_least(&tables, &all));
+    drop(tables);
+    assert!(beginning_at_least(&open(&folder), &all[..0]));
+}
+
+fn beginning_at_least(tables: &Tables, all: &[(String, Vec<u8>)]) -> bool {
+    let expected: BTreeMap<_, _> = all.iter().cloned().collect();
+    expected.into_iter().all(|(id, value)| tables.closed(&id).unwrap() == Some(value))
+}
+
+#[test]
+fn a_merge_that_fails_loses_nothing_and_is_not_tried_again_before_the_next_open() {
+    let (folder, mut dice, mut all) = (tempfile::tempdir().unwrap(), Dice(17), Vec::new());
+    let tables = open(&folder);
+    let mut number = 0;
+    while tables.tree.l0_run_count() < 2 {
+        all.push(put(&tables, &mut dice, number).unwrap());
+        number += 1;
+    }
+    tables.sync().unwrap();
+    let (here, away) = (tables.folder.join("tables"), tables.folder.join("away"));
+    fs::rename(&here, &away).unwrap();
+    tables.tidy().unwrap();
+    fs::rename(&away, &here).unwrap();
+    assert!(!tables.merge(&mut tables.recent()).unwrap());
+    assert_eq!(beginning(&tables, &all), all.len());
+    drop(tables);
+    let tables = open(&folder);
+    assert!(tables.merge(&mut tables.recent()).unwrap());
+    assert_eq!(beginning(&tables, &all), all.len());
+}
+
+#[test]
+fn who_looks_up_does_not_wait_for_a_list_of_tables_that_is_being_synced() {
+    let (folder, mut dice, mut all) = (tempfile::tempdir().unwrap(), Dice(19), Vec::new());
+    let tables = open(&folder);
+    (0..60).for_each(|number| all.push(put(&tables, &mut dice, number).unwrap()));
+    let is_synced = tables.tree.get_version_history_lock();
+    let (answered, answer) = mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(|| answered.send((tables.closed("never"), tables.closed(&all[0].0))).unwrap());
+        let found = answer.recv_timeout(Duration::from_secs(60));
+        drop(is_synced);
+        let (never, first) = found.expect("it waits for the lock");
+        assert!(never.unwrap().is_none() && first.unwrap().is_some());
+    });
+}
+
+#[test]
+fn an_id_that_was_never_there_is_answered_without_a_read() {
+    let (folder, mut dice) = (tempfile::tempdir().unwrap(), Dice(23));
+    let tables = open(&folder);
+    (0..400).for_each(|number| drop(put(&tables, &mut dice, number).unwrap()));
+    tables.make_table(&mut tables.recent()).unwrap();
+    drop(tables);
+    let tables = open(&folder);
+    assert!(tables.tree.table_count() > 0);
+    // No file can be opened any more, and none is.
+    fs::remove_dir_all(tables.folder.join("tables")).unwrap();
+    let unanswered = (0..1_000).filter(|n| tables.closed(&format!("c0{n}never")).is_err()).count();
+    assert!(unanswered < 50, "{unanswered} of 1000 had to be read");
+    assert!(tables.closed("c001").is_err(), "what is there has to be read");
+}
+
+#[test]
+fn a_wiped_one_is_never_taken_for_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = open(&folder);
+    fs::remove_dir_all(&old.folder).unwrap();
+    assert_ne!(old.folder, open(&folder).folder);
+}
