@@ -37,6 +37,8 @@ use crate::log::store::{quietly, sync_path};
 /// The folder is `closed.` and a name that no other ever had: a handle on one that was wiped finds nothing in its place.
 const FOLDER: &str = "closed.";
 const RECENT: &str = "recent";
+/// Where the tree says which list of tables counts.
+const LIST: &str = "current";
 
 /// What a row is; the keys of all begin with it.
 const CLOSED: u8 = b'c';
@@ -54,7 +56,7 @@ const FILES_MAX: usize = 64;
 const FILTER_BITS: f32 = 10.0;
 /// In the tables that came last, which have few of the rows, in one of ten thousand.
 const FILTER_ERRORS: f32 = 0.0001;
-/// Making a table or merging some takes no more than that.
+/// Merging some tables writes no more than that anew, before the old ones go.
 const MERGE_BYTES_MAX: u64 = 256 << 20;
 
 /// How large things are.
@@ -110,11 +112,14 @@ impl Tables {
 
     /// The same with other sizes.
     pub fn open_with(cache: &Path, sizes: Sizes) -> Result<Self, LogError> {
-        let folder = match folder_in(cache)? {
-            Some(folder) => folder,
-            None => cache.join(format!("{FOLDER}{}", Uuid::new_v4().simple())),
-        };
+        let found = folder_in(cache)?;
+        let is_new = found.is_none();
+        let folder = found.unwrap_or_else(|| cache.join(format!("{FOLDER}{}", Uuid::new_v4().simple())));
         let corrupt = |why| LogError::Corrupt(folder.clone(), why);
+        // Without its list of tables the tree would begin anew.
+        if let Some(gone) = [LIST, RECENT].iter().find(|file| !is_new && !folder.join(file).exists()) {
+            return Err(corrupt(format!("its file {gone} is gone")));
+        }
         let numbers = SequenceNumberCounter::default();
         let tree = careful(|| config(&folder, &numbers).open()).map_err(corrupt)?;
         numbers.set(tree.get_highest_seqno().map_or(0, |highest| highest + 1));
@@ -158,7 +163,8 @@ impl Tables {
 
     /// Merges some tables, if it is time; whether it was.
     fn merge(&self, recent: &mut Recent) -> Result<bool, String> {
-        if recent.cannot_merge || free(&self.folder) < MERGE_BYTES_MAX + ROOM_BYTES_MIN {
+        let needed = careful(|| Ok(self.tree.disk_space()))?.min(MERGE_BYTES_MAX);
+        if recent.cannot_merge || free(&self.folder) < needed + ROOM_BYTES_MIN {
             return Ok(false);
         }
         let version = || careful(|| Ok(self.tree.current_version().id()));

@@ -198,6 +198,22 @@ fn a_bit_that_turns_in_a_table_is_told_of_and_no_row_is_other_than_it_was() {
 }
 
 #[test]
+fn one_of_which_a_file_is_gone_is_not_taken_for_an_emptier_one() {
+    let (folder, mut dice) = (tempfile::tempdir().unwrap(), Dice(29));
+    let tables = open(&folder);
+    (0..60).for_each(|number| drop(put(&tables, &mut dice, number).unwrap()));
+    tables.sync().unwrap();
+    let table = fs::read_dir(tables.folder.join("tables")).unwrap().next().unwrap().unwrap();
+    let table = format!("tables/{}", table.file_name().display());
+    drop(tables);
+    for gone in [LIST, RECENT, &table] {
+        let copy = killed(&folder);
+        fs::remove_file(folder_in(copy.path()).unwrap().unwrap().join(gone)).unwrap();
+        assert!(Tables::open_with(copy.path(), SMALL).is_err(), "without {gone}");
+    }
+}
+
+#[test]
 fn where_no_table_can_be_made_nothing_more_is_put_in_and_what_was_is_found_now_and_later() {
     let (folder, mut dice, mut all) = (tempfile::tempdir().unwrap(), Dice(13), Vec::new());
     let tables = open(&folder);
