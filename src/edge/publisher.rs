@@ -247,7 +247,7 @@ impl Publisher {
             return;
         }
         for event in &recorded.events {
-            if self.publication.is_to_be_sent(event.seq) {
+            if self.publication.is_for_sending(event.seq) {
                 self.event(recorded, event).await;
                 self.publication.sent(event.seq);
             }

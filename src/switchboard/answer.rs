@@ -36,7 +36,7 @@ pub enum View<'a> {
 
 /// The answer to a command.
 pub fn command(line: Line, applied: &Applied<'_>, c: &Conversation, view: View<'_>) -> Line {
-    let mut line = line.to_be_sent();
+    let mut line = line.for_sending();
     line.open();
     outcome(&mut line, applied);
     if let Some(relayed_to) = applied.relayed_to {

@@ -31,15 +31,15 @@ impl Line {
     }
 
     /// Begins anew, without growing what has grown: an object to be sent.
-    pub fn to_be_sent(mut self) -> Line {
+    pub fn for_sending(mut self) -> Line {
         self.bytes.clear();
         self.personal.clear();
         Line { is_kept: false, ..self }
     }
 
     /// Begins anew, without growing what has grown: a line of the log.
-    pub fn to_be_kept(self) -> Line {
-        Line { is_kept: true, ..self.to_be_sent() }
+    pub fn for_keeping(self) -> Line {
+        Line { is_kept: true, ..self.for_sending() }
     }
 
     /// Begins an object.
@@ -309,7 +309,7 @@ mod tests {
         let user = Text::from("u-1");
         let mut line = Line::default();
         for expected in [vec![8..13, 46..51], vec![]] {
-            line = if expected.is_empty() { line.to_be_sent() } else { line.to_be_kept() };
+            line = if expected.is_empty() { line.for_sending() } else { line.for_keeping() };
             line.open();
             line.personal_text("user", Some(&user));
             line.personal_text("reason", None);

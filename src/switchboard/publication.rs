@@ -25,7 +25,7 @@ impl Publication {
     }
 
     /// Whether that event has not been sent on this connection.
-    pub fn is_to_be_sent(&self, seq: u64) -> bool {
+    pub fn is_for_sending(&self, seq: u64) -> bool {
         seq > self.sent_through
     }
 
@@ -60,9 +60,9 @@ mod tests {
     fn what_is_not_proved_is_sent_again_on_the_next_connection_and_nothing_twice_on_one() {
         let mut publication = Publication::new(5);
         assert_eq!(publication.connected(8), Some(6..=8));
-        assert!(!publication.is_to_be_sent(5) && publication.is_to_be_sent(6));
+        assert!(!publication.is_for_sending(5) && publication.is_for_sending(6));
         (6..=8).for_each(|seq| publication.sent(seq));
-        assert!(!publication.is_to_be_sent(8));
+        assert!(!publication.is_for_sending(8));
         assert_eq!((publication.unproved(), publication.proved(7)), (Some(8), 7));
         assert_eq!(publication.connected(8), Some(8..=8));
     }

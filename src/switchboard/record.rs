@@ -40,7 +40,7 @@ pub struct Writer {
 impl Writer {
     /// Begins the line of a decision whose first event is `seq`.
     pub fn begin(line: Line, seq: u64, conversation: &str, cause: &Cause<'_>) -> Writer {
-        let mut line = line.to_be_kept();
+        let mut line = line.for_keeping();
         line.open();
         line.field("seq", &seq);
         line.time("at", cause.at);
@@ -127,7 +127,7 @@ impl Writer {
 
 /// A line for activity between events: it takes no `seq`, and bears that of the next event.
 pub fn note_line(line: Line, next_seq: u64, at: Time, id: &ConversationId, note: &Note) -> Line {
-    let mut line = line.to_be_kept();
+    let mut line = line.for_keeping();
     line.open();
     line.field("seq", &next_seq);
     line.time("at", at);

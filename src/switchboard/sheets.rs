@@ -76,7 +76,7 @@ mod tests {
         let text = |number: usize| vec![number as u8; 1 + number * 37 % (SHARING_BYTES_MAX + 100)];
         let mut kept = Vec::new();
         for number in 0..400 {
-            let mut line = if number % 2 == 0 { sheets.line().to_be_sent() } else { sheets.line().to_be_kept() };
+            let mut line = if number % 2 == 0 { sheets.line().for_sending() } else { sheets.line().for_keeping() };
             line.raw(&text(number));
             kept.push(sheets.keep(line));
         }
@@ -91,7 +91,7 @@ mod tests {
     fn a_sheet_is_written_on_again_once_all_that_stood_on_it_has_left() {
         let mut sheets = Sheets::default();
         let write = |sheets: &mut Sheets| {
-            let mut line = sheets.line().to_be_sent();
+            let mut line = sheets.line().for_sending();
             line.raw(&[b'x'; SHARING_BYTES_MAX]);
             sheets.keep(line)
         };

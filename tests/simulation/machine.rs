@@ -347,7 +347,7 @@ impl Process {
             return;
         }
         for event in &recorded.events {
-            if !self.publication.is_to_be_sent(event.seq) {
+            if !self.publication.is_for_sending(event.seq) {
                 continue;
             }
             self.sent.push(Sent::Event { seq: event.seq, kind: event.full_name, hash: recorded.hash });

@@ -307,7 +307,7 @@ fn may_hear(by: &By, c: &Conversation, config: &Config) -> bool {
 }
 
 fn relay_data(line: Line, by: &By, ask: &CommandAsk, c: &Conversation, content: &str) -> Line {
-    let mut line = line.to_be_sent();
+    let mut line = line.for_sending();
     line.open();
     line.field("epoch", &c.epoch);
     line.field("session", &c.session);
