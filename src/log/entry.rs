@@ -307,15 +307,16 @@ mod tests {
 
     #[test]
     fn what_stands_beside_is_what_the_library_would_write() {
+        let spans = [8..20, 30..42, 47..48];
         for (salt, personal) in [
-            (None, vec![]),
-            (Some([0xa5; 16]), vec![]),
-            (None, vec![8..20]),
-            (Some([0x0f; 16]), vec![8..20]),
-            (Some([0xf0; 16]), vec![8..20, 30..42, 47..48]),
+            (None, &spans[..0]),
+            (Some([0xa5; 16]), &spans[..0]),
+            (None, &spans[..1]),
+            (Some([0x0f; 16]), &spans[..1]),
+            (Some([0xf0; 16]), &spans[..]),
         ] {
             for (first_seq, events, at) in [(0, 0, 0), (u64::MAX, u32::MAX, u64::MAX), (1_042, 3, 1_769_860_800_007)] {
-                let entry = Entry { first_seq, events, at, salt, personal: personal.clone(), ..entry() };
+                let entry = Entry { first_seq, events, at, salt, personal: personal.to_vec(), ..entry() };
                 let hex = salt.filter(|_| !personal.is_empty()).map(|salt| hex(&salt));
                 let personal = personal.iter().map(|span| (span.start, span.end)).collect();
                 let beside = Beside { seq: first_seq, events, at, salt: hex.as_deref(), personal };
