@@ -8,6 +8,7 @@
 //! file and a format of its own. It was trained on lines with all events, most names in them made up, by
 //! `zstd --train --maxdict=6144 --dictID=1`; the lines of a frame are read by hand with `zstd -d -D lines.zdict`.
 
+use std::cell::RefCell;
 use std::sync::LazyLock;
 
 use zstd::bulk::{Compressor, Decompressor};
@@ -56,17 +57,34 @@ impl Squeezer {
     }
 }
 
+/// Kept by each thread that reads: to make them takes as long as to unpack a short frame.
+struct Unpackers {
+    plain: Decompressor<'static>,
+    with_dictionary: Decompressor<'static>,
+}
+
+thread_local!(static UNPACKERS: RefCell<Unpackers> = RefCell::new(Unpackers::new()));
+
+impl Unpackers {
+    fn new() -> Self {
+        static DECODER: LazyLock<DecoderDictionary<'static>> = LazyLock::new(|| DecoderDictionary::copy(DICTIONARY));
+        let plain = Decompressor::new().expect("there is memory to unpack with");
+        let with_dictionary =
+            Decompressor::with_prepared_dictionary(&DECODER).expect("the dictionary is one of zstd's");
+        Self { plain, with_dictionary }
+    }
+
+    fn of(&mut self, format: u16) -> &mut Decompressor<'static> {
+        if format == WITH_DICTIONARY { &mut self.with_dictionary } else { &mut self.plain }
+    }
+}
+
 /// The lines of a payload, of so many bytes.
 pub(super) fn unpack(format: u16, payload: &[u8], raw_bytes: usize) -> Result<Vec<u8>, Problem> {
-    static DECODER: LazyLock<DecoderDictionary<'static>> = LazyLock::new(|| DecoderDictionary::copy(DICTIONARY));
     if payload.is_empty() && raw_bytes == 0 {
         return Ok(Vec::new());
     }
-    let unpacked = match format {
-        WITH_DICTIONARY => Decompressor::with_prepared_dictionary(&DECODER),
-        _ => Decompressor::new(),
-    };
-    let unpacked = unpacked.and_then(|mut unpacked| unpacked.decompress(payload, raw_bytes));
+    let unpacked = UNPACKERS.with_borrow_mut(|unpackers| unpackers.of(format).decompress(payload, raw_bytes));
     let raw = unpacked.map_err(|e| Problem::Payload(e.to_string()))?;
     match raw.len() == raw_bytes {
         true => Ok(raw),
@@ -95,6 +113,17 @@ mod tests {
         let (format, payload) = Squeezer::new().squeeze(br#"{"seq":1}"#).unwrap();
         assert_eq!(format, WITH_DICTIONARY);
         assert!(matches!(unpack(PLAIN, &payload, 9), Err(Problem::Payload(_))));
+    }
+
+    #[test]
+    fn a_damaged_payload_does_no_harm_to_the_next() {
+        let mut squeezer = Squeezer::new();
+        for lines in [vec![b'x'; 100], vec![b'x'; 100_000]] {
+            let (format, payload) = squeezer.squeeze(&lines).unwrap();
+            assert!(unpack(format, &payload[..payload.len() - 1], lines.len()).is_err());
+            assert!(unpack(format, &payload, lines.len() - 1).is_err());
+            assert_eq!(unpack(format, &payload, lines.len()), Ok(lines));
+        }
     }
 
     /// Every log has frames that only these bytes unpack.
