@@ -54,9 +54,10 @@ fn write_raw(raw: &RawValue, out: &mut Vec<u8>) {
 const DIGITS_SURE: usize = 15;
 
 /// The fields of an object of texts, literals and small counts, as most contents are: they need no tree of values, which
-/// would come to the same. With an escape anywhere it would not: half of a surrogate pair has no tree.
+/// would come to the same. With an escape anywhere it would not: half of a surrogate pair has no tree. Nor with the name
+/// by which the library itself marks what it passes through as it is.
 fn plain_object(text: &str) -> Option<List<'_>> {
-    if !text.starts_with('{') || text.contains('\\') {
+    if !text.starts_with('{') || text.contains('\\') || text.contains("$serde_json::") {
         return None;
     }
     let is_sure = |text: &str| match text.as_bytes() {
@@ -164,6 +165,7 @@ mod tests {
             r#"{"a":1,"a":2}"#,
             r#"{"a":{"c":1,"b":2}}"#,
             r#"{"b":"\u0041","a":[]}"#,
+            r#"{"$serde_json::private::RawValue":"1"}"#,
         ];
         for content in plain.into_iter().chain(others) {
             let mut tree = br#"{"content":"#.to_vec();

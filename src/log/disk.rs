@@ -323,6 +323,28 @@ mod tests {
     }
 
     #[test]
+    fn room_is_laid_out_in_each_segment_to_its_end() {
+        let place = tempfile::tempdir().unwrap();
+        let bytes = || fs::metadata(place.path().join("log/1/db")).unwrap().len();
+        let mut log = open(place.path());
+        let (mut grown, mut end) = (0, 0);
+        for n in 0..450 {
+            let mut long = draft(&log.reader.head(), 1, n);
+            let noise: String = (0..1_800).map(|_| uuid::Uuid::new_v4().simple().to_string()).collect();
+            long.line = format!(r#"{{"noise":"{noise}"}}"#).into();
+            long.personal.clear();
+            log.append(&[long], 0).unwrap();
+            grown += u64::from(bytes() > end);
+            end = bytes();
+        }
+        assert!(end > SEGMENT_BYTES + (2 << 20), "{end} bytes are one segment and the beginning of another");
+        assert!(grown < 450 / 3, "it grew {grown} times");
+        let head = log.reader.head();
+        drop(log);
+        assert_eq!(verified(&open(place.path())), head);
+    }
+
+    #[test]
     fn a_killed_writer_leaves_all_that_it_acknowledged() {
         kill_writers(VOLUME_BYTES, 5);
     }

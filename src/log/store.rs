@@ -7,8 +7,7 @@
 
 use std::cell::Cell;
 use std::fs::{self, File, OpenOptions};
-use std::io;
-use std::os::unix::fs::FileExt;
+use std::io::{self, Write};
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
@@ -39,7 +38,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(10);
 /// An open database.
 pub(super) struct Store {
     pub db: sled::Db,
-    /// A second handle on the database's file: syncing it syncs what sled has written.
+    /// A second handle on the database's file, that only adds to it: syncing it syncs what sled has written.
     file: File,
     /// How long the file was when zeros were added to it last.
     laid_out: AtomicU64,
@@ -70,7 +69,7 @@ impl Store {
         remove_unfinished_snapshots(path)?;
         let db = open_patiently(path)?;
         let file = path.join("db");
-        let file = OpenOptions::new().write(true).open(&file).map_err(|e| LogError::io("open", &file, e))?;
+        let file = OpenOptions::new().append(true).open(&file).map_err(|e| LogError::io("open", &file, e))?;
         let bytes = file.metadata().map_err(|e| LogError::io("look at", &path.join("db"), e))?.len();
         Ok(Self { db, file, laid_out: AtomicU64::new(bytes), path: path.to_path_buf() })
     }
@@ -98,8 +97,9 @@ impl Store {
         self.sync_file()
     }
 
-    /// Adds zeros where the file has become longer, at most to the end of the segment that sled is writing: there it puts
-    /// zeros itself when it opens. All that it has begun to write is written after a flush, so it is in nobody's way.
+    /// Adds zeros where the file has become longer, to the end of the segment that sled is writing: there it puts zeros
+    /// itself when it opens. They are appended: even where it writes at the same moment, for somebody who reads, none
+    /// come to lie over that.
     fn lay_out(&self) -> io::Result<()> {
         let end = self.file.metadata()?.len();
         if end <= self.laid_out.load(Ordering::Relaxed) {
@@ -107,7 +107,7 @@ impl Store {
         }
         let left = end.next_multiple_of(SEGMENT_BYTES) - end;
         let zeros = &ZEROS[..LAID_OUT_BYTES.min(left as usize)];
-        self.file.write_all_at(zeros, end)?;
+        (&self.file).write_all(zeros)?;
         self.laid_out.store(end + zeros.len() as u64, Ordering::Relaxed);
         Ok(())
     }

@@ -19,11 +19,11 @@ const MUCH: u32 = 32;
 const LATELY_MS: u64 = 1000;
 /// Places given up at once: each is counted down where those who come count it up, on another processor.
 const PLACES_AT_ONCE: usize = 256;
-/// How long one that asks little is remembered when it first asks: longer than what was decided before its request
-/// takes to leave, or it would be forgotten by its next …
-const FIRST_REMEMBERED_MS: u64 = 1000;
-/// … and when it asks again. Whoever only looks in now and then costs the others full groups for that first second.
-const REMEMBERED_MS: u64 = 5000;
+/// How long groups stay small for one that asks little and has not asked lately: longer than what was decided before its
+/// request takes to leave. Whoever only looks in now and then costs the others no more than that …
+const FIRST_SMALL_MS: u64 = 1000;
+/// … and for one that has, at most so long ago.
+const SMALL_MS: u64 = 5000;
 
 type Caller = (Role, Option<Name>);
 
@@ -38,8 +38,8 @@ pub struct Queue {
     /// The most that one of the callers was served lately.
     most: u32,
     halved_at: Time,
-    /// Until when one is remembered that asks little.
-    little_until: Option<Time>,
+    /// Until when groups are small for somebody.
+    small_until: Option<Time>,
 }
 
 #[derive(Debug, Default)]
@@ -47,8 +47,27 @@ struct Line {
     requests: VecDeque<(Request, Place)>,
     /// How many were served lately.
     served: u32,
-    /// Until when it is remembered as one that asks little.
-    little_until: Option<Time>,
+    /// When it was last served, and until when groups are small for it, if it seems to ask little.
+    small: Option<Small>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Small {
+    at: Time,
+    until: Time,
+}
+
+impl Small {
+    /// Served now.
+    fn served(before: Option<Small>, now: Time) -> Small {
+        let has_asked_lately = before.is_some_and(|before| before.is_of_late(now));
+        Small { at: now, until: now.plus_ms(if has_asked_lately { SMALL_MS } else { FIRST_SMALL_MS }) }
+    }
+
+    fn is_of_late(self, now: Time) -> bool {
+        // A clock that was ahead and goes back is not waited for.
+        self.at <= now && now.ms_since(self.at) < SMALL_MS
+    }
 }
 
 impl Queue {
@@ -64,7 +83,7 @@ impl Queue {
 
     /// Whether somebody asks little beside one who asks much.
     pub fn serves_the_small(&self) -> bool {
-        self.little_until.is_some()
+        self.small_until.is_some()
     }
 
     /// Lets a request wait.
@@ -96,12 +115,12 @@ impl Queue {
         line.served = line.served.saturating_add(1);
         self.most = self.most.max(line.served);
         let asks_more = line.served > self.most / MUCH;
-        let seemed_small = asks_more && line.little_until.take().is_some();
+        let seemed_small = asks_more && line.small.take().is_some();
         // The past takes its time for everybody.
         if self.most >= much_min && !asks_more && !matches!(request.ask, Ask::Past(_)) {
-            let is_back = line.little_until.is_some_and(|until| now < until);
-            line.little_until = Some(now.plus_ms(if is_back { REMEMBERED_MS } else { FIRST_REMEMBERED_MS }));
-            self.little_until = self.little_until.max(line.little_until);
+            let small = Small::served(line.small, now);
+            line.small = Some(small);
+            self.small_until = self.small_until.max(Some(small.until));
         }
         if !line.requests.is_empty() {
             self.turns.push_back(caller);
@@ -109,7 +128,7 @@ impl Queue {
         // Whoever has only begun seems to ask little until it has asked more: a load whose callers come one after the
         // other is in nobody's way.
         if seemed_small {
-            self.find_the_small();
+            self.find_the_small(now);
         }
         if self.served.len() >= PLACES_AT_ONCE {
             self.free_places();
@@ -124,9 +143,7 @@ impl Queue {
 
     /// Lets what was long ago count less. Callers are remembered only while something of theirs counts or waits.
     pub fn look(&mut self, now: Time) {
-        // A clock that was ahead and goes back is not waited for.
-        let is_to_come = |until: Time| now < until && until.ms_since(now) <= REMEMBERED_MS;
-        self.little_until = self.little_until.filter(|until| is_to_come(*until));
+        self.small_until = self.small_until.filter(|until| now < *until && until.ms_since(now) <= SMALL_MS);
         if self.halved_at <= now && now.ms_since(self.halved_at) < LATELY_MS {
             return;
         }
@@ -135,13 +152,14 @@ impl Queue {
         let most = self.most;
         self.lines.retain(|_, line| {
             line.served /= 2;
-            line.little_until = line.little_until.filter(|until| is_to_come(*until) && line.served <= most / MUCH);
-            line.served > 0 || line.little_until.is_some() || !line.requests.is_empty()
+            line.small = line.small.filter(|small| small.is_of_late(now) && line.served <= most / MUCH);
+            line.served > 0 || line.small.is_some() || !line.requests.is_empty()
         });
-        self.find_the_small();
+        self.find_the_small(now);
     }
 
-    fn find_the_small(&mut self) {
-        self.little_until = self.lines.values().filter_map(|line| line.little_until).max();
+    fn find_the_small(&mut self, now: Time) {
+        let untils = self.lines.values().filter_map(|line| Some(line.small?.until));
+        self.small_until = untils.filter(|until| now < *until).max();
     }
 }
