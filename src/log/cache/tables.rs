@@ -16,12 +16,13 @@
 //! lock that its own look-ups take, so looking up goes past it, to the tables as they were after the last change.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::ops::Bound;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use lsm_tree::checksum::ChecksummedWriter;
 use lsm_tree::compaction::Leveled;
 use lsm_tree::config::{BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry, PinningPolicy};
 use lsm_tree::table::filter::standard_bloom;
@@ -119,6 +120,9 @@ impl Tables {
         // Without its list of tables the tree would begin anew.
         if let Some(gone) = [LIST, RECENT].iter().find(|file| !is_new && !folder.join(file).exists()) {
             return Err(corrupt(format!("its file {gone} is gone")));
+        }
+        if !is_new {
+            check_list(&folder).map_err(corrupt)?;
         }
         let numbers = SequenceNumberCounter::default();
         let tree = careful(|| config(&folder, &numbers).open()).map_err(corrupt)?;
@@ -285,6 +289,21 @@ impl Recent {
     fn begin_anew(&mut self) -> Result<(), String> {
         self.out = Out::default();
         self.file.set_len(0).map_err(|error| format!("cut the file {RECENT}: {error}"))
+    }
+}
+
+/// The tree notes a checksum of its list of tables and never looks at it, and removes what is not on the list.
+fn check_list(folder: &Path) -> Result<(), String> {
+    let unread = |error: io::Error| format!("read the list of tables: {error}");
+    let current = fs::read(folder.join(LIST)).map_err(unread)?;
+    let noted = current.split_first_chunk().and_then(|(number, rest)| Some((number, rest.first_chunk()?)));
+    let (number, checksum) = noted.ok_or_else(|| format!("the file {LIST} is too short"))?;
+    let list = fs::read(folder.join(format!("v{}", u64::from_le_bytes(*number)))).map_err(unread)?;
+    let mut hasher = ChecksummedWriter::new(io::sink());
+    hasher.write_all(&list).map_err(unread)?;
+    match hasher.checksum().into_u128() == u128::from_le_bytes(*checksum) {
+        true => Ok(()),
+        false => Err("the checksum of the list of tables does not match".into()),
     }
 }
 

@@ -198,6 +198,40 @@ fn a_bit_that_turns_in_a_table_is_told_of_and_no_row_is_other_than_it_was() {
 }
 
 #[test]
+fn a_bit_that_turns_in_the_list_of_tables_is_told_of_or_nothing_is_other_than_it_was() {
+    let (folder, mut dice) = (tempfile::tempdir().unwrap(), Dice(31));
+    let (tables, mut number) = (open(&folder), 0);
+    let levels =
+        |tables: &Tables| tables.tree.current_version().iter_levels().filter(|level| !level.is_empty()).count();
+    while levels(&tables) < 2 || tables.tree.current_version().id() & 1 == 0 {
+        put(&tables, &mut dice, number).unwrap();
+        number += 1;
+        if number & 63 == 0 {
+            tables.tidy().unwrap();
+        }
+    }
+    tables.sync().unwrap();
+    let expected = rows(&tables, None);
+    let lists = fs::read_dir(&tables.folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+    let lists: Vec<_> = lists.filter(|file| file == LIST || file.starts_with('v')).collect();
+    assert_eq!(lists.len(), 3, "the list before is there still: {lists:?}");
+    drop(tables);
+    for list in lists {
+        let bytes = fs::read(folder_in(folder.path()).unwrap().unwrap().join(&list)).unwrap();
+        let mut copy = killed(&folder);
+        for bit in 0..bytes.len() * 8 {
+            let mut bytes = bytes.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            fs::write(folder_in(copy.path()).unwrap().unwrap().join(&list), bytes).unwrap();
+            if let Ok(tables) = Tables::open_with(copy.path(), SMALL) {
+                assert!(rows(&tables, None) == expected, "bit {bit} of {list}");
+                copy = killed(&folder);
+            }
+        }
+    }
+}
+
+#[test]
 fn one_of_which_a_file_is_gone_is_not_taken_for_an_emptier_one() {
     let (folder, mut dice) = (tempfile::tempdir().unwrap(), Dice(29));
     let tables = open(&folder);
