@@ -12,8 +12,9 @@
 //! rows that it speaks of, is never there without them.
 //!
 //! One thread puts in, makes tables and merges them, one step a round: nothing runs behind its back, and after
-//! a failure nothing is put in any more. Who looks up waits for none of that. The tree syncs its list of tables under the
-//! lock that its own look-ups take, so looking up goes past it, to the tables as they were after the last change.
+//! a failure nothing is put in any more. Who looks up a key waits for none of that, nor for others who do. The tree syncs its
+//! list of tables under the lock that its own look-ups take, so looking up goes past it, to the tables as they were after the
+//! last change. Who asks for the rows between two keys goes through the tree and may wait: the past and tools do.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -27,6 +28,7 @@ use lsm_tree::compaction::Leveled;
 use lsm_tree::config::{BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry, PinningPolicy};
 use lsm_tree::table::filter::standard_bloom;
 use lsm_tree::{AbstractTree, AnyTree, Config, DescriptorTable, Guard, SeqNo, SequenceNumberCounter, UserValue};
+use rustix::io::Errno;
 use uuid::Uuid;
 
 use super::medium::{Pair, Row, Shelves};
@@ -52,12 +54,13 @@ const ROW: u8 = b'r';
 /// Blocks of tables in memory; the system has the files.
 const BLOCKS_BYTES: u64 = 8 << 20;
 /// Files of tables that are kept open, besides those of a merge under way.
+/// Another has to be opened to be read: where no handle is left that counts as damage, and the next start builds anew.
 const FILES_MAX: usize = 64;
 /// A row is taken for another's in one of a hundred look-ups, which costs a read.
 const FILTER_BITS: f32 = 10.0;
 /// In the tables that came last, which have few of the rows, in one of ten thousand.
 const FILTER_ERRORS: f32 = 0.0001;
-/// Merging some tables writes no more than that anew, before the old ones go.
+/// Merging some tables writes no more than that anew, and those that came last. The old ones go with the change after that.
 const MERGE_BYTES_MAX: u64 = 256 << 20;
 
 /// How large things are.
@@ -69,6 +72,8 @@ pub(super) struct Sizes {
     pub runs: u8,
     /// The same, before whoever puts in does it at once.
     pub runs_max: usize,
+    /// The same, before nothing more is put in. The tree counts them in one byte.
+    pub runs_bound: usize,
     /// A table that was merged.
     pub table_bytes: u64,
 }
@@ -76,7 +81,7 @@ pub(super) struct Sizes {
 impl Default for Sizes {
     /// A merge reads and writes about 64 of these tables at most, which takes a second.
     fn default() -> Self {
-        Self { memory_bytes: 8 << 20, runs: 8, runs_max: 16, table_bytes: 8 << 20 }
+        Self { memory_bytes: 8 << 20, runs: 8, runs_max: 16, runs_bound: 192, table_bytes: 8 << 20 }
     }
 }
 
@@ -93,7 +98,7 @@ pub(super) struct Tables {
 }
 
 /// Looks a key up in the rows in memory, and in the tables as they were when this was made.
-type Look = Box<dyn Fn(&[u8]) -> lsm_tree::Result<Option<UserValue>> + Send + Sync>;
+type Look = Arc<dyn Fn(&[u8]) -> lsm_tree::Result<Option<UserValue>> + Send + Sync>;
 
 /// What no table has yet.
 struct Recent {
@@ -101,8 +106,8 @@ struct Recent {
     out: Out,
     /// Something failed: what follows might be there without it.
     has_failed: bool,
-    /// So did a merge: another would leave more behind that is only removed at an open.
-    cannot_merge: bool,
+    /// So did a merge, for want of room: the next is tried when so many tables have come.
+    merged_from: usize,
 }
 
 impl Tables {
@@ -132,14 +137,14 @@ impl Tables {
         let file = file.map_err(|e| LogError::io("open", &path, e))?;
         let end = put_in_again(&file, &tree, &numbers).map_err(corrupt)?;
         file.set_len(end.bytes).map_err(|e| LogError::io("cut", &path, e))?;
-        let recent = Recent { file, out: Out::behind(end), has_failed: false, cannot_merge: false };
+        let recent = Recent { file, out: Out::behind(end), has_failed: false, merged_from: 0 };
         let (recent, look) = (Mutex::new(recent), RwLock::new(look_in(&tree)));
         let merging = Leveled::default().with_l0_threshold(sizes.runs).with_table_target_size(sizes.table_bytes);
         Ok(Self { tree, numbers, look, recent, merging: Arc::new(merging), sizes, folder })
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, String> {
-        let look = self.look.read().unwrap_or_else(PoisonError::into_inner);
+        let look = self.look.read().unwrap_or_else(PoisonError::into_inner).clone();
         let found = careful(|| look(key))?;
         Ok(found.map(|value| value.to_vec()))
     }
@@ -157,40 +162,70 @@ impl Tables {
         // A kill before that begins anew puts all of these in again, not only the older ones on top of newer.
         recent.write_if(1)?;
         recent.has_failed = true;
+        let runs = self.runs()?;
+        if runs >= self.sizes.runs_bound {
+            return Err(format!(
+                "{runs} tables came that could not be merged, expected less: there has to be room for it"
+            ));
+        }
         careful(|| self.tree.flush_active_memtable(self.numbers.get()))?;
         self.look_anew();
         recent.begin_anew()?;
         recent.has_failed = false;
-        while careful(|| Ok(self.tree.l0_run_count()))? >= self.sizes.runs_max && self.merge(recent)? {}
+        while self.runs()? >= self.sizes.runs_max && self.merge(recent)? {}
         Ok(())
+    }
+
+    /// Tables that came last, and were not merged yet.
+    fn runs(&self) -> Result<usize, String> {
+        careful(|| Ok(self.tree.l0_run_count()))
     }
 
     /// Merges some tables, if it is time; whether it was.
     fn merge(&self, recent: &mut Recent) -> Result<bool, String> {
-        let needed = careful(|| Ok(self.tree.disk_space()))?.min(MERGE_BYTES_MAX);
-        if recent.cannot_merge || free(&self.folder) < needed + ROOM_BYTES_MIN {
+        let (runs, list) = (self.runs()?, careful(|| Ok(self.tree.current_version()))?);
+        let needed = careful(|| Ok(self.tree.disk_space()))?.min(list.l0().size() + MERGE_BYTES_MAX);
+        if runs < recent.merged_from || free(&self.folder) < needed + ROOM_BYTES_MIN {
             return Ok(false);
         }
-        let version = || careful(|| Ok(self.tree.current_version().id()));
-        let before = version()?;
+        let first = careful(|| Ok(self.tree.next_table_id()))?;
         match quietly(|| self.tree.compact(self.merging.clone(), self.numbers.get()))? {
-            Ok(()) => {}
+            Ok(()) => recent.merged_from = 0,
             // Nothing is lost: there are more tables to look into.
-            Err(lsm_tree::Error::Io(error)) => {
-                tracing::warn!(%error, "closed conversations cannot be merged until the next start");
-                recent.cannot_merge = true;
+            Err(lsm_tree::Error::Io(error)) if is_want(&error) => {
+                recent.merged_from = runs + runs / 2 + 1;
+                tracing::warn!(%error, runs, again = recent.merged_from, "closed conversations cannot be merged for now");
+                self.remove_from(first, list.id())
+                    .or_else(|error| if is_want(&error) { Ok(()) } else { Err(error) })
+                    .map_err(|error| format!("remove what was not merged: {error}"))?;
                 return Ok(false);
             }
             Err(error) => return Err(told(error)),
         }
-        let is_merged = version()? != before;
+        let is_merged = careful(|| Ok(self.tree.current_version().id()))? != list.id();
         if is_merged {
             self.look_anew();
         }
         Ok(is_merged)
     }
 
-    /// What goes is let go of here, as the last to do so removes files.
+    /// Removes what a merge wrote before it failed, unless the list of tables that counts is not the one before it.
+    fn remove_from(&self, first: u64, list: u64) -> io::Result<()> {
+        if !fs::read(self.folder.join(LIST))?.starts_with(&list.to_le_bytes()) {
+            return Ok(());
+        }
+        for file in fs::read_dir(self.folder.join("tables"))? {
+            let file = file?;
+            if file.file_name().to_string_lossy().parse::<u64>().is_ok_and(|id| id >= first) {
+                fs::remove_file(file.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The tree itself holds on to the tables before until the next change, so nobody who looks up is the last to let go
+    /// of them, and removes files. Until then a service at rest keeps what was merged on the disk, and what became a table in
+    /// memory.
     fn look_anew(&self) {
         let look = look_in(&self.tree);
         let before = std::mem::replace(&mut *self.look.write().unwrap_or_else(PoisonError::into_inner), look);
@@ -350,7 +385,7 @@ fn config(folder: &Path, numbers: &SequenceNumberCounter) -> Config {
 /// Newer rows are found before older ones of the same key. None was ever removed.
 fn look_in(tree: &AnyTree) -> Look {
     let (memory, version) = (tree.active_memtable(), tree.current_version());
-    Box::new(move |key| {
+    Arc::new(move |key| {
         if let Some(row) = memory.get(key, SeqNo::MAX) {
             return Ok(Some(row.value));
         }
@@ -383,6 +418,13 @@ fn key(kind: u8, rest: &[u8]) -> Vec<u8> {
     key
 }
 
+/// Whether room is wanting, or handles of files: what was there is there still, and it may go better later.
+fn is_want(error: &io::Error) -> bool {
+    let is_handles =
+        [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()));
+    is_handles || matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// Runs what may find damage; a panic of the tree becomes an error.
 fn careful<T>(work: impl FnOnce() -> lsm_tree::Result<T>) -> Result<T, String> {
     quietly(work)?.map_err(told)
@@ -391,6 +433,7 @@ fn careful<T>(work: impl FnOnce() -> lsm_tree::Result<T>) -> Result<T, String> {
 fn told(error: lsm_tree::Error) -> String {
     match error {
         lsm_tree::Error::Io(error) => error.to_string(),
+        lsm_tree::Error::Unrecoverable => "a table is gone, or the list of tables does not read".into(),
         other => format!("{other:?}"),
     }
 }

@@ -11,7 +11,7 @@ use super::super::medium::Medium;
 use super::*;
 
 /// So small that a few rows make a table, and a few tables are merged.
-const SMALL: Sizes = Sizes { memory_bytes: 2 << 10, runs: 2, runs_max: 4, table_bytes: 4 << 10 };
+const SMALL: Sizes = Sizes { memory_bytes: 2 << 10, runs: 2, runs_max: 4, runs_bound: 192, table_bytes: 4 << 10 };
 
 /// Numbers that look random and are the same each time.
 struct Dice(u64);
@@ -272,26 +272,119 @@ fn where_no_table_can_be_made_nothing_more_is_put_in_and_what_was_is_found_now_a
     assert_eq!(beginning(&open(&folder), &all), all.len(), "all were written before the table was begun");
 }
 
-#[test]
-fn a_merge_that_fails_loses_nothing_and_is_not_tried_again_before_the_next_open() {
-    let (folder, mut dice, mut all) = (tempfile::tempdir().unwrap(), Dice(17), Vec::new());
-    let tables = open(&folder);
-    let mut number = 0;
-    while tables.tree.l0_run_count() < 2 {
-        all.push(put(&tables, &mut dice, number).unwrap());
-        number += 1;
+/// Tables that came last, and that it is time to merge.
+fn with_runs(folder: &TempDir, dice: &mut Dice) -> (Tables, Vec<(String, Vec<u8>)>) {
+    let (tables, mut all) = (open(folder), Vec::new());
+    while tables.runs().unwrap() < 2 {
+        all.push(put(&tables, dice, all.len() as u64).unwrap());
     }
     tables.sync().unwrap();
-    let (here, away) = (tables.folder.join("tables"), tables.folder.join("away"));
-    fs::rename(&here, &away).unwrap();
+    (tables, all)
+}
+
+fn files(tables: &Tables) -> Vec<fs::DirEntry> {
+    fs::read_dir(tables.folder.join("tables")).unwrap().map(Result::unwrap).collect()
+}
+
+#[test]
+fn a_merge_for_which_there_is_no_room_leaves_nothing_behind_and_is_tried_again_when_more_tables_came() {
+    let (folder, mut dice) = (tempfile::tempdir().unwrap(), Dice(17));
+    let (tables, mut all) = with_runs(&folder, &mut dice);
+    let before = files(&tables).len();
+    // There is room for the tables, and none for the list of them.
+    let list = tables.folder.join(format!("v{}", tables.tree.current_version().id() + 1));
+    std::os::unix::fs::symlink("/dev/full", &list).unwrap();
+    let first = tables.tree.next_table_id();
     tables.tidy().unwrap();
-    fs::rename(&away, &here).unwrap();
-    assert!(!tables.merge(&mut tables.recent()).unwrap());
+    assert!(tables.tree.next_table_id() > first, "it did not come to a table");
+    assert_eq!(files(&tables).len(), before, "tables that are on no list");
     assert_eq!(beginning(&tables, &all), all.len());
-    drop(tables);
+    fs::remove_file(&list).unwrap();
+    assert!(!tables.merge(&mut tables.recent()).unwrap(), "no more tables came");
+    assert_eq!(beginning(&open(&killed(&folder)), &all), all.len());
+    while tables.runs().unwrap() == 2 {
+        all.push(put(&tables, &mut dice, all.len() as u64).unwrap());
+    }
+    tables.make_table(&mut tables.recent()).unwrap();
+    assert!(tables.runs().unwrap() < 4, "it is tried again");
+    assert_eq!(beginning(&tables, &all), all.len());
+}
+
+#[test]
+fn a_merge_that_cannot_read_what_it_merges_is_told_of() {
+    let (folder, mut dice) = (tempfile::tempdir().unwrap(), Dice(37));
+    let (tables, _) = with_runs(&folder, &mut dice);
+    fs::rename(tables.folder.join("tables"), tables.folder.join("away")).unwrap();
+    assert!(tables.tidy().is_err());
+}
+
+#[test]
+fn more_tables_than_the_tree_can_count_are_never_made() {
+    let (folder, mut dice, mut all) = (tempfile::tempdir().unwrap(), Dice(41), Vec::new());
+    let never = Sizes { runs: u8::MAX, runs_max: usize::MAX, runs_bound: 9, ..SMALL };
+    let tables = Tables::open_with(folder.path(), never).unwrap();
+    let mut put_in = Ok(());
+    while put_in.is_ok() && all.len() < 2_000 {
+        let value = [&(all.len() as u64).to_be_bytes()[..], &[7; 60]].concat();
+        all.push((id(dice.below(40)), value.clone()));
+        put_in = tables.insert_closed(&all[all.len() - 1].0, value);
+    }
+    assert!(put_in.is_err() && put(&tables, &mut dice, 0).is_err(), "nor is it tried again");
+    assert_eq!(tables.runs(), Ok(9));
+    assert!(Sizes::default().runs_bound < 255);
+    assert_eq!(beginning(&open(&killed(&folder)), &all), all.len());
+}
+
+#[test]
+fn who_looks_up_waits_neither_for_others_nor_for_one_who_changes_the_tables() {
+    let (folder, (began, begun), (go, gate)) = (tempfile::tempdir().unwrap(), mpsc::channel(), mpsc::channel::<()>());
     let tables = open(&folder);
-    assert!(tables.merge(&mut tables.recent()).unwrap());
-    assert_eq!(beginning(&tables, &all), all.len());
+    let gate = Mutex::new(gate);
+    *tables.look.write().unwrap() = Arc::new(move |_| {
+        began.send(()).unwrap();
+        let _ = gate.lock().unwrap().recv();
+        Ok(None)
+    });
+    let (answered, answer) = mpsc::channel();
+    std::thread::scope(|scope| {
+        let tables = &tables;
+        scope.spawn(|| tables.closed("slow"));
+        begun.recv().unwrap();
+        scope.spawn(move || {
+            tables.look_anew();
+            answered.send(tables.closed("quick")).unwrap();
+        });
+        let found = answer.recv_timeout(Duration::from_secs(60));
+        drop(go);
+        assert!(found.expect("it waits for the slow one").unwrap().is_none());
+    });
+}
+
+#[test]
+fn killed_between_a_table_and_the_end_of_what_it_was_made_of_both_are_there_and_agree() {
+    let (folder, mut dice, mut all) = (tempfile::tempdir().unwrap(), Dice(43), Vec::new());
+    let tables = open(&folder);
+    (0..40).for_each(|number| all.push(put(&tables, &mut dice, number).unwrap()));
+    let (path, bytes) = (tables.folder.join(RECENT), tables.recent().out.at.bytes);
+    assert!(bytes > 0);
+    let is_synced = tables.tree.get_version_history_lock();
+    let recent = std::thread::scope(|scope| {
+        let making = scope.spawn(|| tables.make_table(&mut tables.recent()));
+        let is_written = (0..600).any(|_| {
+            std::thread::sleep(Duration::from_millis(50));
+            fs::metadata(&path).unwrap().len() == bytes
+        });
+        let recent = fs::read(&path).unwrap();
+        drop(is_synced);
+        making.join().unwrap().unwrap();
+        assert!(is_written, "{} of {bytes} bytes are written before the table is made", recent.len());
+        recent
+    });
+    let copy = killed(&folder);
+    let place = folder_in(copy.path()).unwrap().unwrap().join(RECENT);
+    assert_eq!(fs::metadata(&place).unwrap().len(), 0);
+    fs::write(place, recent).unwrap();
+    assert_eq!(beginning(&open(&copy), &all), all.len());
 }
 
 #[test]
@@ -327,9 +420,18 @@ fn an_id_that_was_never_there_is_answered_without_a_read() {
 }
 
 #[test]
-fn a_wiped_one_is_never_taken_for_another() {
-    let folder = tempfile::tempdir().unwrap();
+fn a_wiped_one_is_never_taken_for_another_and_writes_nothing_into_it() {
+    let (folder, mut dice) = (tempfile::tempdir().unwrap(), Dice(47));
     let old = open(&folder);
+    put(&old, &mut dice, 0).unwrap();
+    old.flush().unwrap();
     fs::remove_dir_all(&old.folder).unwrap();
-    assert_ne!(old.folder, open(&folder).folder);
+    let new = open(&folder);
+    assert_ne!(old.folder, new.folder);
+    let failed = (1..2_000).find(|number| put(&old, &mut dice, *number).is_err());
+    assert!(failed.is_some(), "where is the table?");
+    assert!(old.flush().is_err() && old.sync().is_err());
+    assert!(rows(&new, None).is_empty());
+    drop((old, new));
+    assert!(rows(&open(&folder), None).is_empty());
 }
