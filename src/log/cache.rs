@@ -255,7 +255,8 @@ impl Cache {
         directory.wipe()
     }
 
-    /// Wipes the cache and begins an empty one: for who finds it wanting. Other handles go on with the old one.
+    /// Wipes the cache and begins an empty one: for who finds it wanting. Nobody may go on with other handles on the old one:
+    /// what they miss there would take the trust in the new one away.
     pub fn start_over(self) -> Result<Self, LogError> {
         Self::fresh(self.0.medium.clone(), self.0.of)
     }

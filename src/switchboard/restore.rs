@@ -215,8 +215,9 @@ impl Tail<'_> {
     }
 }
 
-/// Puts states into the cache, and notes how far it has come. The last time before a stop nothing more is done: what is
-/// out of date there is little beside what rewriting all of it, and bringing that onto stable storage, would take.
+/// Puts states into the cache, and notes how far it has come. The last time before a stop nothing more is done than putting
+/// in itself asks for: what is out of date there is little beside what rewriting all of it, and bringing that onto stable
+/// storage, would take.
 pub fn keep(cache: &Cache, save: &Save, reader: &Reader) -> Result<(), String> {
     keep_states(cache, save)?;
     cache.put(std::iter::empty(), save.through, reader).map_err(|error| error.to_string())?;

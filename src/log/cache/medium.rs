@@ -31,7 +31,8 @@ pub(super) trait Medium: Send + Sync {
     fn boot_id(&self) -> Option<String>;
     /// Whether there is a cache, trusted or not.
     fn exists(&self) -> bool;
-    /// Puts what there is out of the way: afterwards there is no cache. An old handle does no harm.
+    /// Puts what there is out of the way: afterwards there is no cache. An old handle writes nothing into the next one; but
+    /// it must not be asked any more, as it finds its files gone, and takes the trust in the cache away.
     fn wipe(&self) -> Result<(), LogError>;
     /// Opens the cache, or makes an empty one.
     fn attach(&self) -> Result<Attached, LogError>;

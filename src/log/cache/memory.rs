@@ -223,7 +223,7 @@ impl Medium for SimulatedCache {
         let mut state = self.state();
         state.exists = true;
         state.attached += 1;
-        // What an open finds is synced, as the real one does.
+        // No open may rest on what a power cut could take away afterwards: it is not trusted then, whatever is there.
         if state.is_alive() {
             state.unflushed.clear();
             state.unsynced.clear();
