@@ -57,4 +57,17 @@ pub async fn exit(child: &mut Child) -> ExitStatus {
 pub fn signal(process: u32, name: &str) {
     let sent = Command::new("kill").args([&format!("-{name}"), &process.to_string()]).status().unwrap();
     assert!(sent.success(), "kill -{name} {process}");
+    // It takes hold of one thread after the other, and last of one that waits for the disk.
+    while name == "STOP" && !stands_still(process) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Whether no thread of a process goes on; one that is gone has none.
+fn stands_still(process: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let states = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("stat")).ok());
+    // The name of a thread, in brackets, may have spaces in it.
+    let goes_on = |stat: String| stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with(['R', 'S', 'D']));
+    !states.into_iter().any(goes_on)
 }
