@@ -27,6 +27,8 @@ pub(super) const SEGMENT_BYTES: u64 = 8 << 20;
 /// disk, and any other writes the file system's journal too, with all that it holds of other files.
 const LAID_OUT_BYTES: usize = 128 << 10;
 static ZEROS: [u8; LAID_OUT_BYTES] = [0; LAID_OUT_BYTES];
+/// What the system keeps of a file in memory together.
+const PAGE_BYTES: usize = 4096;
 
 /// More does not make it faster and shows in resident memory.
 const CACHE_BYTES: u64 = 24 << 20;
@@ -107,7 +109,8 @@ impl Store {
         }
         let left = end.next_multiple_of(SEGMENT_BYTES) - end;
         let zeros = &ZEROS[..LAID_OUT_BYTES.min(left as usize)];
-        (&self.file).write_all(zeros)?;
+        // Page by page: what the system takes in one piece counts as written whole whenever a byte of it is.
+        zeros.chunks(PAGE_BYTES).try_for_each(|page| (&self.file).write_all(page))?;
         self.laid_out.store(end + zeros.len() as u64, Ordering::Relaxed);
         Ok(())
     }
