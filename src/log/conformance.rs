@@ -104,6 +104,12 @@ pub fn draft(head: &Head, events: u32, at: u64) -> Draft {
     }
 }
 
+/// A draft of so many random ids in hex, which compress to half.
+pub fn noisy(head: &Head, at: u64, ids: usize) -> Draft {
+    let noise: String = (0..ids).map(|_| uuid::Uuid::new_v4().simple().to_string()).collect();
+    Draft { line: format!(r#"{{"noise":"{noise}"}}"#).into(), personal: Default::default(), ..draft(head, 1, at) }
+}
+
 /// A group of drafts that follow one another.
 pub fn group(head: &Head, events: &[u32], at: u64) -> Vec<Draft> {
     let mut head = head.clone();

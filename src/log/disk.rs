@@ -264,7 +264,7 @@ mod tests {
     use std::path::Path;
     use std::process::{Command, Stdio};
 
-    use super::super::conformance::{draft, group};
+    use super::super::conformance::{group, noisy};
     use super::super::reader::Head;
     use super::super::store::SEGMENT_BYTES;
     use super::*;
@@ -329,11 +329,7 @@ mod tests {
         let mut log = open(place.path());
         let (mut grown, mut end) = (0, 0);
         for n in 0..450 {
-            let mut long = draft(&log.reader.head(), 1, n);
-            let noise: String = (0..1_800).map(|_| uuid::Uuid::new_v4().simple().to_string()).collect();
-            long.line = format!(r#"{{"noise":"{noise}"}}"#).into();
-            long.personal.clear();
-            log.append(&[long], 0).unwrap();
+            log.append(&[noisy(&log.reader.head(), n, 1_800)], 0).unwrap();
             grown += u64::from(bytes() > end);
             end = bytes();
         }
@@ -384,11 +380,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let mut log = open(place.path());
         for n in 0..60 {
-            let mut long = draft(&log.reader.head(), 1, n);
-            let noise: String = (0..8_000).map(|_| uuid::Uuid::new_v4().simple().to_string()).collect();
-            long.line = format!(r#"{{"noise":"{noise}"}}"#).into();
-            long.personal.clear();
-            log.append(&[long], 0).unwrap();
+            log.append(&[noisy(&log.reader.head(), n, 8_000)], 0).unwrap();
         }
         drop(log);
         let log = open(place.path());

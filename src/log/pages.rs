@@ -113,7 +113,7 @@ mod tests {
     fn a_frame_is_written_about_once() {
         use std::sync::Arc;
 
-        use super::super::conformance::draft;
+        use super::super::conformance::noisy;
         use super::super::{Directory, DiskLog, Log};
 
         let place = tempfile::tempdir().unwrap();
@@ -121,11 +121,7 @@ mod tests {
         let mut log = DiskLog::open(directory).unwrap();
         let mut bytes = 0;
         for n in 0..500 {
-            let mut long = draft(&log.reader().head(), 1, n);
-            let noise: String = (0..2_500).map(|_| uuid::Uuid::new_v4().simple().to_string()).collect();
-            long.line = format!(r#"{{"noise":"{noise}"}}"#).into();
-            long.personal.clear();
-            log.append(&[long], 0).unwrap();
+            log.append(&[noisy(&log.reader().head(), n, 2_500)], 0).unwrap();
             bytes += u64::from(log.reader().header(n + 1).unwrap().unwrap().packed_bytes);
         }
         let file = std::fs::metadata(place.path().join("log/1/db")).unwrap().len();

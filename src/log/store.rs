@@ -87,10 +87,6 @@ impl Store {
         self.sync_file()
     }
 
-    fn sync_file(&self) -> Result<(), String> {
-        self.file.sync_data().map_err(|e| format!("fsync of {}: {e}", self.path.join("db").display()))
-    }
-
     /// The same for a database that is synced again and again while it grows; by the one thread that writes to it.
     pub fn sync_as_it_grows(&self) -> Result<(), String> {
         self.flush()?;
@@ -99,8 +95,8 @@ impl Store {
         self.sync_file()
     }
 
-    /// Adds zeros where the file has become longer, to the end of the segment that sled is writing: there it puts zeros
-    /// itself when it opens. They are appended: even where it writes at the same moment, for somebody who reads, none
+    /// Adds zeros where the file has become longer, about to the end of the segment that sled is writing: there it puts
+    /// zeros itself when it opens. They are appended: even where it writes at the same moment, for somebody who reads, none
     /// come to lie over that.
     fn lay_out(&self) -> io::Result<()> {
         let end = self.file.metadata()?.len();
@@ -113,6 +109,10 @@ impl Store {
         zeros.chunks(PAGE_BYTES).try_for_each(|page| (&self.file).write_all(page))?;
         self.laid_out.store(end + zeros.len() as u64, Ordering::Relaxed);
         Ok(())
+    }
+
+    fn sync_file(&self) -> Result<(), String> {
+        self.file.sync_data().map_err(|e| format!("fsync of {}: {e}", self.path.join("db").display()))
     }
 
     /// Hands everything that was written to the system: it survives a kill, not a power cut.
