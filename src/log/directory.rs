@@ -2,8 +2,9 @@
 //!
 //! `switchboard.json` says which log this is · `log/` is the log: `log/1`, `log/2` and so on are its volumes, `log/1.json`
 //! says what the first of them holds, `log/next` is the one to come, `log/base.json` says where a log begins whose old
-//! volumes were removed · `log.json` and `log.reached` say how far the log reached · `cache/` and `cache.json` may be
-//! deleted while nothing runs · `reserve` is given back when the disk is full, because the database needs space even to open.
+//! volumes were removed, `log/ahead` holds what was written last · `log.json` and `log.reached` say how far the log
+//! reached · `cache/` and `cache.json` may be deleted while nothing runs · `reserve` is given back when the disk is full,
+//! because the database needs space even to open.
 //!
 //! The directory is locked while it is open. A new one is called `switchboard.json.new` until its log is on stable
 //! storage: an interrupted start is begun again, and a log that was lost is never taken for a new one. That of an import
@@ -14,26 +15,17 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use uuid::Uuid;
 
-use super::codec::{hex, unhex};
 use super::end::REACHED;
 use super::error::LogError;
 use super::lock::Lock;
-use super::store::{SEGMENT_BYTES, sync_path};
+use super::store::sync_path;
 use super::volumes;
+use metadata::{FORMAT, FORMAT_WITH_BASE, Metadata};
 
-/// The format of data directories that this program writes: the log stands in volumes, and keys without a value stand
-/// between its frames. A release that knows neither would go on in the first volume, so it must see another format.
-const FORMAT: u64 = 2;
-
-/// The same for a log that begins with a [base](super::base): whoever knows of none would miss the volumes before it.
-/// From the moment when a directory has this format its base counts, and must be there.
-const FORMAT_WITH_BASE: u64 = 3;
-
-/// The format before, read for good: it becomes the present one at the first start.
-const FORMAT_OF_ONE_DATABASE: u64 = 1;
+mod metadata;
 
 const METADATA: &str = "switchboard.json";
 const METADATA_NEW: &str = "switchboard.json.new";
@@ -133,31 +125,26 @@ impl Directory {
     /// Gives an older directory the present format, durably: called before the log is written to.
     pub(super) fn raise_format(&self) -> Result<(), LogError> {
         let file = self.path.join(METADATA);
-        let bytes = match fs::read(&file) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-            bytes => bytes.map_err(|e| LogError::io("read", &file, e))?,
-        };
-        match Metadata::parse(&file, &bytes)?.format {
-            FORMAT | FORMAT_WITH_BASE => Ok(()),
-            _ => write_durably(&file, &Metadata::of(FORMAT, self.log_id, &self.key)),
+        match Metadata::read(&file)?.and_then(|metadata| metadata.raised()) {
+            Some(format) => write_durably(&file, &Metadata::of(format, self.log_id, &self.key)),
+            None => Ok(()),
         }
     }
 
     /// Whether the log begins with a base.
     pub(super) fn has_base(&self) -> Result<bool, LogError> {
-        Ok(self.format()? == FORMAT_WITH_BASE)
+        Ok(self.metadata()?.is_some_and(|metadata| metadata.has_base()))
     }
 
     /// That the log in it begins with a base, though its metadata does not say so.
     pub(super) fn before_base(&self, note: PathBuf) -> LogError {
+        let format = self.metadata().map(|metadata| metadata.map_or(FORMAT, |metadata| metadata.format));
         let expected = FORMAT_WITH_BASE;
-        self.format().map_or_else(|error| error, |found| LogError::BeforeBase { note, found, expected })
+        format.map_or_else(|error| error, |found| LogError::BeforeBase { note, found, expected })
     }
 
-    fn format(&self) -> Result<u64, LogError> {
-        let Some(file) = self.metadata_file() else { return Ok(FORMAT) };
-        let bytes = fs::read(&file).map_err(|e| LogError::io("read", &file, e))?;
-        Ok(Metadata::parse(&file, &bytes)?.format)
+    fn metadata(&self) -> Result<Option<Metadata>, LogError> {
+        self.metadata_file().map_or(Ok(None), |file| Metadata::read(&file))
     }
 
     /// Says, durably, that the log begins with a base, which is on stable storage: from now on it must be there, and
@@ -201,69 +188,14 @@ impl Directory {
 
     fn existing(path: &Path, lock: Lock) -> Result<Self, LogError> {
         let file = path.join(METADATA);
-        let metadata = match fs::read(&file) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound && path.join(METADATA_IMPORT).exists() => {
-                return Err(LogError::Unfinished(path.to_path_buf()));
-            }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(LogError::MetadataLost(path.to_path_buf())),
-            bytes => Metadata::parse(&file, &bytes.map_err(|e| LogError::io("read", &file, e))?)?,
+        let Some(metadata) = Metadata::read(&file)? else {
+            let missing =
+                if path.join(METADATA_IMPORT).exists() { LogError::Unfinished } else { LogError::MetadataLost };
+            return Err(missing(path.to_path_buf()));
         };
-        if metadata.segment_size != SEGMENT_BYTES {
-            return Err(LogError::SegmentSize {
-                path: path.to_path_buf(),
-                found: metadata.segment_size,
-                expected: SEGMENT_BYTES,
-            });
-        }
-        let broken = |what: &str| LogError::MetadataBroken(file.clone(), what.into());
-        if metadata.checksum.as_ref().is_some_and(|checksum| *checksum != metadata.expected_checksum()) {
-            return Err(broken("its checksum does not match: the file was changed"));
-        }
-        let key = unhex(metadata.key.as_bytes()).ok_or_else(|| broken("key: expected 64 hex digits"))?;
-        let log_id = Uuid::parse_str(&metadata.log_id).map_err(|_| broken("log_id: expected a UUID"))?;
+        let (log_id, key) = metadata.identity(&file)?;
         let path = fs::canonicalize(path).map_err(|e| LogError::io("find", path, e))?;
         Ok(Self { path, log_id, key, _lock: lock })
-    }
-}
-
-/// `switchboard.json`.
-#[derive(Serialize, Deserialize)]
-struct Metadata {
-    format: u64,
-    log_id: String,
-    segment_size: u64,
-    key: String,
-    /// Of the other fields: another id or key would be as good as this one, and not be noticed. Older directories have none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    checksum: Option<String>,
-}
-
-impl Metadata {
-    fn of(format: u64, log_id: Uuid, key: &[u8; 32]) -> Self {
-        let (log_id, key) = (log_id.to_string(), hex(key));
-        let mut metadata = Self { format, log_id, segment_size: SEGMENT_BYTES, key, checksum: None };
-        metadata.checksum = Some(metadata.expected_checksum());
-        metadata
-    }
-
-    fn expected_checksum(&self) -> String {
-        let fields = format!("{} {} {} {}", self.format, self.log_id, self.segment_size, self.key);
-        hex(&crc32fast::hash(fields.as_bytes()).to_be_bytes())
-    }
-
-    /// Reads the format first: what else another format says is not ours to judge.
-    fn parse(file: &Path, bytes: &[u8]) -> Result<Self, LogError> {
-        #[derive(Deserialize)]
-        struct Format {
-            format: u64,
-        }
-        let broken = |e: serde_json::Error| LogError::MetadataBroken(file.to_path_buf(), e.to_string());
-        let Format { format } = serde_json::from_slice(bytes).map_err(broken)?;
-        if !(FORMAT_OF_ONE_DATABASE..=FORMAT_WITH_BASE).contains(&format) {
-            let path = file.parent().unwrap_or(file).to_path_buf();
-            return Err(LogError::Format { path, found: format, expected: FORMAT_WITH_BASE });
-        }
-        serde_json::from_slice(bytes).map_err(broken)
     }
 }
 
@@ -322,157 +254,4 @@ fn random_key() -> Result<[u8; 32], LogError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use super::super::space::RESERVE_BYTES;
-    use super::super::{DiskLog, Log};
-    use super::*;
-
-    fn new_log(path: &Path) -> DiskLog {
-        DiskLog::open(Arc::new(Directory::open_or_create(path).unwrap())).unwrap()
-    }
-
-    fn refusal(path: &Path) -> LogError {
-        match Directory::open_or_create(path).and_then(|directory| DiskLog::open(Arc::new(directory))) {
-            Ok(_) => panic!("{} opens", path.display()),
-            Err(why) => why,
-        }
-    }
-
-    fn change_metadata(path: &Path, from: &str, to: &str) {
-        let file = path.join(METADATA);
-        let text = fs::read_to_string(&file).unwrap();
-        assert!(text.contains(from));
-        fs::write(file, text.replace(from, to)).unwrap();
-    }
-
-    #[test]
-    fn a_new_directory_keeps_its_id_and_its_key() {
-        let place = tempfile::tempdir().unwrap();
-        let path = place.path().join("deep/data");
-        let first = Directory::open_or_create(&path).unwrap();
-        let (id, key) = (first.log_id(), *first.key());
-        DiskLog::open(Arc::new(first)).unwrap();
-        let second = Directory::open_or_create(&path).unwrap();
-        assert_eq!((second.log_id(), *second.key()), (id, key));
-        assert_eq!(fs::metadata(path.join("reserve")).unwrap().len(), RESERVE_BYTES);
-    }
-
-    #[test]
-    fn a_tool_makes_nothing() {
-        let place = tempfile::tempdir().unwrap();
-        assert!(matches!(Directory::open(place.path()), Err(LogError::NoLog(_))));
-        assert!(matches!(Directory::open(&place.path().join("none")), Err(LogError::NoLog(_))));
-        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn one_process_opens_it_at_a_time() {
-        let place = tempfile::tempdir().unwrap();
-        let log = new_log(place.path());
-        let refused = refusal(place.path());
-        assert!(matches!(refused, LogError::InUse(_)));
-        assert!(refused.to_string().ends_with("in use by a running switchboard: stop it, or ask it with --nats URL"));
-        assert!(matches!(Directory::open(place.path()), Err(LogError::InUse(_))));
-        drop(log);
-        Directory::open(place.path()).unwrap();
-    }
-
-    #[test]
-    fn an_import_never_goes_over_a_log() {
-        let place = tempfile::tempdir().unwrap();
-        drop(new_log(place.path()));
-        assert!(matches!(Directory::create(place.path(), Uuid::nil()), Err(LogError::Exists(_))));
-    }
-
-    #[test]
-    fn an_import_counts_once_it_is_finished() {
-        let place = tempfile::tempdir().unwrap();
-        let directory = Directory::create(place.path(), Uuid::from_u128(7)).unwrap();
-        let made = *directory.key();
-        drop(DiskLog::open(Arc::new(directory)).unwrap());
-        assert!(matches!(refusal(place.path()), LogError::Unfinished(_)));
-        assert!(matches!(Directory::open(place.path()), Err(LogError::Unfinished(_))));
-        let other = tempfile::tempdir().unwrap();
-        let directory = Directory::create(other.path(), Uuid::from_u128(7)).unwrap();
-        directory.finish(Some([9; 32])).unwrap();
-        drop(directory);
-        let found = Directory::open(other.path()).unwrap();
-        assert_eq!((found.log_id(), *found.key()), (Uuid::from_u128(7), [9; 32]));
-        assert_ne!(made, [9; 32]);
-    }
-
-    #[test]
-    fn an_import_wants_an_empty_place() {
-        let place = tempfile::tempdir().unwrap();
-        fs::create_dir(place.path().join("lost+found")).unwrap();
-        fs::write(place.path().join("notes.txt"), "mine").unwrap();
-        let refused = Directory::create(place.path(), Uuid::nil());
-        assert!(matches!(refused, Err(LogError::NotEmpty(_, name)) if name == "notes.txt"));
-        fs::remove_file(place.path().join("notes.txt")).unwrap();
-        Directory::create(place.path(), Uuid::nil()).unwrap();
-    }
-
-    #[test]
-    fn other_formats_and_sizes_are_named() {
-        let place = tempfile::tempdir().unwrap();
-        drop(new_log(place.path()));
-        change_metadata(place.path(), "\"format\": 2", "\"format\": 4");
-        assert!(matches!(refusal(place.path()), LogError::Format { found: 4, expected: 3, .. }));
-        change_metadata(place.path(), "\"format\": 4", "\"format\": 2");
-        change_metadata(place.path(), "8388608", "524288");
-        assert!(matches!(refusal(place.path()), LogError::SegmentSize { found: 524_288, .. }));
-        change_metadata(place.path(), "524288", "oops");
-        assert!(matches!(refusal(place.path()), LogError::MetadataBroken(..)));
-    }
-
-    #[test]
-    fn a_directory_of_the_first_format_is_raised_when_it_is_written_to() {
-        let place = tempfile::tempdir().unwrap();
-        let key = *new_log(place.path()).directory().key();
-        let file = place.path().join(METADATA);
-        let mut older: Metadata = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
-        (older.format, older.checksum) = (1, None);
-        older.checksum = Some(older.expected_checksum());
-        write_durably(&file, &older).unwrap();
-        drop(Directory::open(place.path()).unwrap());
-        assert!(fs::read_to_string(&file).unwrap().contains("\"format\": 1"), "looking changes nothing");
-        assert_eq!(new_log(place.path()).directory().key(), &key);
-        assert!(fs::read_to_string(&file).unwrap().contains("\"format\": 2"));
-    }
-
-    #[test]
-    fn a_lost_part_is_never_made_anew() {
-        let place = tempfile::tempdir().unwrap();
-        drop(new_log(place.path()));
-        let metadata = fs::read(place.path().join(METADATA)).unwrap();
-        fs::remove_file(place.path().join(METADATA)).unwrap();
-        assert!(matches!(refusal(place.path()), LogError::MetadataLost(_)));
-        fs::write(place.path().join(METADATA), metadata).unwrap();
-        fs::remove_dir_all(place.path().join("log")).unwrap();
-        assert!(matches!(refusal(place.path()), LogError::Corrupt(..)));
-    }
-
-    #[test]
-    fn an_interrupted_creation_is_begun_again() {
-        let place = tempfile::tempdir().unwrap();
-        drop(new_log(place.path()));
-        fs::rename(place.path().join(METADATA), place.path().join(METADATA_NEW)).unwrap();
-        let log = new_log(place.path());
-        assert_eq!(log.reader().head().frames, 0);
-        assert!(place.path().join(METADATA).exists() && !place.path().join(METADATA_NEW).exists());
-    }
-
-    #[test]
-    fn what_cannot_be_written_says_so() {
-        for kind in [io::ErrorKind::PermissionDenied, io::ErrorKind::ReadOnlyFilesystem] {
-            assert!(matches!(LogError::io("open", Path::new("d"), kind.into()), LogError::ReadOnly(_)));
-        }
-        let read_only = Path::new("/proc/self");
-        assert!(matches!(
-            Directory::open_or_create(&read_only.join("data")),
-            Err(LogError::ReadOnly(_) | LogError::Io { .. })
-        ));
-    }
-}
+mod tests;

@@ -1,14 +1,18 @@
-//! The log on disk: frames in sled databases, one [volume](super::volumes) after the other, every group synced before it counts.
+//! The log on disk: frames in sled databases, one [volume](super::volumes) after the other, every group on stable storage,
+//! [ahead](super::ahead) of the database, before it counts.
 
+use std::path::Path;
 use std::sync::Arc;
 
+use super::ahead::{self, AHEAD_BYTES, Ahead, UNSYNCED_BYTES};
 use super::directory::Directory;
 use super::end::{self, Reached};
 use super::error::LogError;
 use super::pack::{Packed, Packer};
 use super::reader::Reader;
 use super::space::Space;
-use super::store::{Store, careful};
+use super::store::Store;
+use super::syncing::Syncing;
 use super::volumes::{ListedVolume, Next, Opening, Sealed, Tidying, VOLUME_BYTES, VOLUME_BYTES_MORE, Volumes};
 use super::{Draft, Log, Outcome, Room};
 
@@ -19,9 +23,11 @@ pub struct DiskLog {
     store: Arc<Store>,
     next: Next,
     tidying: Tidying,
+    syncing: Syncing,
     filled: Filled,
     space: Space,
     packer: Packer,
+    ahead: Ahead,
     reader: Reader,
     reached: Reached,
     stopped: bool,
@@ -65,7 +71,7 @@ impl DiskLog {
     /// Opens the log of a data directory, or makes it where the directory is new.
     /// Everything that it finds is on stable storage when this returns.
     pub fn open(directory: Arc<Directory>) -> Result<Self, LogError> {
-        Self::open_growing(directory, VOLUME_BYTES, VOLUME_BYTES_MORE)
+        Self::open_growing(directory, VOLUME_BYTES, VOLUME_BYTES_MORE, AHEAD_BYTES)
     }
 
     /// The volumes that it stands in.
@@ -90,10 +96,21 @@ impl DiskLog {
     /// The same with volumes of about so many bytes.
     #[cfg(test)]
     pub(super) fn open_with(directory: Arc<Directory>, volume_bytes: u64) -> Result<Self, LogError> {
-        Self::open_growing(directory, volume_bytes, 0)
+        Self::open_growing(directory, volume_bytes, 0, AHEAD_BYTES)
     }
 
-    fn open_growing(directory: Arc<Directory>, volume_bytes: u64, more: u64) -> Result<Self, LogError> {
+    /// The same with so many bytes written ahead.
+    #[cfg(test)]
+    pub(super) fn open_ahead(directory: Arc<Directory>, ahead_bytes: u64) -> Result<Self, LogError> {
+        Self::open_growing(directory, VOLUME_BYTES, 0, ahead_bytes)
+    }
+
+    fn open_growing(
+        directory: Arc<Directory>,
+        volume_bytes: u64,
+        more: u64,
+        ahead_bytes: u64,
+    ) -> Result<Self, LogError> {
         let space = Space::open(directory.clone())?;
         directory.raise_format()?;
         let known_end = end::known(&directory)?;
@@ -103,10 +120,13 @@ impl DiskLog {
         let (store, next) = (volumes.last()?, volumes.next()?);
         let reader = Reader::open(volumes.clone(), directory.log_id())?;
         volumes.check_links(&reader)?;
+        catch_up(&directory.log_path(), &volumes, &reader)?;
         volumes.tidy()?;
         if let Some(known) = known_end {
             end::check(&directory, &known, &reader)?;
         }
+        // Until here nothing of it is touched: whoever is refused may put back what is missing.
+        let ahead = Ahead::begin(&directory.log_path(), ahead_bytes).inspect_err(|_| store.abandon())?;
         end::note(&directory, &reader.head(), volumes.last_number())?;
         let reached = Reached::open(&directory, &reader.head())?;
         let full = volume_bytes + more * (volumes.last_number() - 1);
@@ -116,9 +136,11 @@ impl DiskLog {
             store,
             next,
             tidying: Tidying::default(),
+            syncing: Syncing::default(),
             filled,
             space,
             packer: Packer::new(),
+            ahead,
             reader,
             reached,
             stopped: false,
@@ -128,12 +150,34 @@ impl DiskLog {
 
     /// Stores what was packed. The log counts as stopped until all of it is durable.
     fn store(&mut self, packed: &Packed) -> Result<(), LogError> {
+        self.make_room(packed)?;
         self.stopped = true;
-        let stored = self.write(packed).and_then(|()| self.store.sync_as_it_grows());
+        let stored = self.put(packed).and_then(|()| self.make_durable(packed));
         stored.inspect_err(|_| self.store.abandon()).map_err(LogError::Write)?;
         self.reached.note(&packed.head);
         self.reader.adopt(packed.head.clone());
         self.filled.bytes += packed.bytes() as u64;
+        self.stopped = false;
+        Ok(())
+    }
+
+    /// Makes room for a group ahead of the database, or has all before it on stable storage there: nothing but what stands
+    /// ahead of it is ever in the database and not on stable storage.
+    fn make_room(&mut self, group: &Packed) -> Result<(), LogError> {
+        let has_room = self.ahead.has_room(group);
+        if has_room && !self.syncing.is_over() {
+            return Ok(());
+        }
+        if !self.ahead.may_turn(group) {
+            // Though nothing may have been put there since: what was read of it may have been written anew.
+            return self.sync();
+        }
+        self.stopped = true;
+        self.syncing.wait()?;
+        if !has_room {
+            self.syncing.begin(&self.store)?;
+            self.ahead.turn();
+        }
         self.stopped = false;
         Ok(())
     }
@@ -147,6 +191,8 @@ impl DiskLog {
         if !self.filled.is_full() || !(self.next.is_made() || self.filled.is_overfull()) {
             return Ok(());
         }
+        // Whoever opens it when it is sealed finds all of it there.
+        self.sync()?;
         let made = self.next.take();
         let sealed = made.and_then(|store| {
             let sealed = self.volumes.seal(&self.reader, self.filled.bytes, self.next.folder())?;
@@ -183,22 +229,40 @@ impl DiskLog {
         Ok(())
     }
 
-    /// Stores frame by frame: after a crash the database holds all that was stored up to some moment, so whole frames
-    /// up to one of them. Only a frame of several parts needs a batch, which costs a write more.
-    fn write(&self, packed: &Packed) -> Result<(), String> {
+    /// Puts what was packed into the database: what has no room ahead of it in pieces, each synced before the next.
+    fn put(&self, packed: &Packed) -> Result<(), String> {
         let first = packed.head.frames + 1 - packed.frames.len() as u64;
         let first_of_volume = self.volumes.last_first_frame();
-        packed.frames.iter().zip(first..).try_for_each(|(parts, frame)| {
-            careful(|| self.store.stake_out(frame, frame == first_of_volume))?;
-            match parts.as_slice() {
-                [(key, value)] => careful(|| self.store.db.insert(key, value.as_slice())).map(drop),
-                parts => {
-                    let mut batch = sled::Batch::default();
-                    parts.iter().for_each(|(key, value)| batch.insert(key.as_slice(), value.as_slice()));
-                    careful(|| self.store.db.apply_batch(batch))
-                }
+        let mut unsynced = 0;
+        for (parts, frame) in packed.frames.iter().zip(first..) {
+            let more = ahead::written(parts);
+            // A frame of its own may be more: nothing of it counts before its end is there.
+            if unsynced > 0 && unsynced + more > UNSYNCED_BYTES {
+                self.store.sync()?;
+                unsynced = 0;
             }
-        })
+            self.store.put(frame, parts, first_of_volume)?;
+            unsynced += more;
+        }
+        Ok(())
+    }
+
+    /// Brings what was packed onto stable storage: ahead of the database, or with it.
+    fn make_durable(&mut self, packed: &Packed) -> Result<(), String> {
+        match self.ahead.has_room(packed) {
+            true => self.ahead.write(packed),
+            false => self.store.sync(),
+        }
+    }
+
+    /// Brings the whole database onto stable storage. The log counts as stopped until it is there.
+    pub(super) fn sync(&mut self) -> Result<(), LogError> {
+        self.stopped = true;
+        self.syncing.wait()?;
+        self.store.sync().inspect_err(|_| self.store.abandon()).map_err(LogError::Write)?;
+        self.ahead.turn();
+        self.stopped = false;
+        Ok(())
     }
 
     /// The volumes that it stands in.
@@ -222,6 +286,19 @@ impl DiskLog {
     fn usable(&self) -> Result<(), LogError> {
         if self.stopped { Err(LogError::Stopped) } else { Ok(()) }
     }
+}
+
+/// Takes in what was written ahead of the database, and brings that onto stable storage there.
+fn catch_up(log: &Path, volumes: &Volumes, reader: &Reader) -> Result<(), LogError> {
+    let store = volumes.last()?;
+    let put_in = ahead::put_in(log, &store, volumes.last_first_frame(), reader.head());
+    let synced = put_in.and_then(|head| store.sync().map(|()| head).map_err(LogError::Write));
+    // Whoever is refused may close it; what could not be written is never closed.
+    if matches!(synced, Err(LogError::Write(_))) {
+        store.abandon();
+    }
+    reader.adopt(synced?);
+    Ok(())
 }
 
 impl Log for DiskLog {
@@ -252,7 +329,8 @@ impl Log for DiskLog {
             let packed = self.packer.mark(&head, published_through)?;
             self.store(&packed)?;
         }
-        self.store.sync().inspect_err(|_| self.store.abandon()).map_err(LogError::Write)?;
+        self.sync()?;
+        self.ahead.clear().map_err(LogError::Write)?;
         end::note(&self.directory, &self.reader.head(), self.volumes.last_number())
     }
 }
@@ -266,7 +344,6 @@ mod tests {
 
     use super::super::conformance::{group, noisy};
     use super::super::reader::Head;
-    use super::super::store::SEGMENT_BYTES;
     use super::*;
 
     const CHILD: &str = "SWITCHBOARD_TEST_LOG";
@@ -295,49 +372,6 @@ mod tests {
             log.append(&drafts, 0).unwrap();
             println!("acknowledged {}", log.reader.head().next_seq);
         }
-    }
-
-    #[test]
-    fn a_log_is_written_into_room_laid_out_before_and_goes_on_there_after_each_start() {
-        let place = tempfile::tempdir().unwrap();
-        let bytes = || fs::metadata(place.path().join("log/1/db")).unwrap().len();
-        let append = |log: &mut DiskLog| {
-            let head = log.reader.head();
-            log.append(&group(&head, &[2; 4], head.last_at), 0).unwrap();
-        };
-        let mut ends = Vec::new();
-        for start in 0..20 {
-            let mut log = open(place.path());
-            append(&mut log);
-            let end = bytes();
-            (0..10).for_each(|_| append(&mut log));
-            assert_eq!(bytes(), end, "at start {start} it grew by some appends");
-            ends.push(end);
-            assert_eq!(verified(&log), log.reader.head());
-            match start % 2 {
-                0 => Box::new(log).close(0).unwrap(),
-                _ => drop(log),
-            }
-        }
-        assert!(ends.iter().all(|end| *end < SEGMENT_BYTES), "a segment is begun at a start: {ends:?}");
-    }
-
-    #[test]
-    fn room_is_laid_out_in_each_segment_to_its_end() {
-        let place = tempfile::tempdir().unwrap();
-        let bytes = || fs::metadata(place.path().join("log/1/db")).unwrap().len();
-        let mut log = open(place.path());
-        let (mut grown, mut end) = (0, 0);
-        for n in 0..450 {
-            log.append(&[noisy(&log.reader.head(), n, 1_800)], 0).unwrap();
-            grown += u64::from(bytes() > end);
-            end = bytes();
-        }
-        assert!(end > SEGMENT_BYTES + (2 << 20), "{end} bytes are one segment and the beginning of another");
-        assert!(grown < 450 / 3, "it grew {grown} times");
-        let head = log.reader.head();
-        drop(log);
-        assert_eq!(verified(&open(place.path())), head);
     }
 
     #[test]

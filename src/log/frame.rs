@@ -46,6 +46,9 @@ const RAW_BYTES_MAX: usize = 2 * LINE_BYTES_MAX;
 
 const MAGIC: &[u8; 2] = b"SB";
 
+/// Where the number of the frame stands.
+const NUMBER_AT: usize = 8;
+
 /// The fixed part of a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
@@ -116,6 +119,12 @@ impl Header {
             return Err(fault(Problem::Number(header.frame)));
         }
         Ok(header)
+    }
+
+    /// Reads the header of whatever frame stands there, if there is room for one.
+    pub(super) fn any(bytes: &[u8]) -> Option<Result<Self, Fault>> {
+        let number = bytes.get(NUMBER_AT..)?.first_chunk()?;
+        Some(Self::read(u64::from_be_bytes(*number), bytes))
     }
 
     fn fields(format: u16, fields: &mut Fields<'_>) -> Option<Self> {

@@ -1,10 +1,12 @@
-//! A log opened to be looked through, however damaged: nothing is refused, nothing is noted, nothing is written.
+//! A log opened to be looked through, however damaged: nothing is refused, nothing is noted, and nothing is written but
+//! what the database lacks of what a kill left ahead of it.
 //!
 //! A start refuses a log that lacks its end or whose last frame does not read. Whoever looks for the fault, or saves
 //! what stands before it, must get further.
 
 use std::sync::Arc;
 
+use super::ahead;
 use super::directory::Directory;
 use super::end::{self, End};
 use super::error::{Fault, LogError, Problem};
@@ -27,6 +29,7 @@ impl Inspection {
         Space::open(directory.clone())?;
         let volumes = Arc::new(Volumes::open(&directory, Opening::Inspected, known_end.as_ref())?);
         let frames_min = known_end.as_ref().map_or(0, |end| end.frames).max(volumes.frames_min());
+        put_in_what_is_ahead(&directory, &volumes);
         let reader = Reader::inspect(volumes.clone(), log_id, frames_min)?;
         Ok(Self { reader, volumes, known_end })
     }
@@ -50,5 +53,17 @@ impl Inspection {
             }
             _ => self.volumes.check_notes_read(),
         }
+    }
+}
+
+/// Where the end of the database does not read, nothing can follow it.
+fn put_in_what_is_ahead(directory: &Directory, volumes: &Arc<Volumes>) {
+    let Ok(store) = volumes.last() else { return };
+    let Ok(reader) = Reader::open(volumes.clone(), directory.log_id()) else { return };
+    if let Err(error) = ahead::put_in(&directory.log_path(), &store, volumes.last_first_frame(), reader.head()) {
+        if matches!(error, LogError::Write(_)) {
+            store.abandon();
+        }
+        tracing::warn!(%error, "what was written last could not be looked at");
     }
 }

@@ -15,6 +15,7 @@
 //! Two engines keep these promises: [`DiskLog`], and [`MemoryLog`] for simulations.
 //! One kit of tests, `conformance`, runs against both.
 
+mod ahead;
 pub mod base;
 pub mod cache;
 mod codec;
@@ -34,8 +35,10 @@ mod memory;
 mod pack;
 mod pages;
 mod reader;
+mod segments;
 mod space;
 mod store;
+mod syncing;
 mod volumes;
 
 use std::ops::Range;

@@ -132,7 +132,8 @@ fn open(head: &Head, first_at: u64) -> Header {
     }
 }
 
-fn parts(frame: u64, bytes: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+/// The keys and values under which a frame stands.
+pub(super) fn parts(frame: u64, bytes: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
     let part = |(part, value): (usize, &[u8])| (key(frame, part as u16), value.to_vec());
     bytes.chunks(PART_BYTES_MAX).enumerate().map(part).collect()
 }

@@ -7,28 +7,22 @@
 
 use std::cell::Cell;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use super::error::LogError;
+use super::frame::key;
 use super::pages;
 use super::reader::Values;
+use super::segments;
 
 /// sled writes what is over a quarter of a segment into files that it never syncs, so segments are the largest that it
 /// takes comfortably. Fixed for the life of a database.
 pub(super) const SEGMENT_BYTES: u64 = 8 << 20;
-
-/// Zeros that lie ahead of what is written: a sync that finds the file no longer than the last one did is one write to the
-/// disk, and any other writes the file system's journal too, with all that it holds of other files.
-const LAID_OUT_BYTES: usize = 128 << 10;
-static ZEROS: [u8; LAID_OUT_BYTES] = [0; LAID_OUT_BYTES];
-/// What the system keeps of a file in memory together.
-const PAGE_BYTES: usize = 4096;
 
 /// More does not make it faster and shows in resident memory.
 const CACHE_BYTES: u64 = 24 << 20;
@@ -40,10 +34,8 @@ const LOCK_PAUSE: Duration = Duration::from_millis(10);
 /// An open database.
 pub(super) struct Store {
     pub db: sled::Db,
-    /// A second handle on the database's file, that only adds to it: syncing it syncs what sled has written.
+    /// A second handle on the database's file: syncing it syncs what sled has written.
     file: File,
-    /// How long the file was when zeros were added to it last.
-    laid_out: AtomicU64,
     path: PathBuf,
 }
 
@@ -69,11 +61,15 @@ impl Store {
 
     fn attach(path: &Path) -> Result<Self, LogError> {
         remove_unfinished_snapshots(path)?;
+        // Whoever has just let go of it may still write.
+        segments::check(path).or_else(|_| {
+            thread::sleep(LOCK_PAUSE * 20);
+            segments::check(path)
+        })?;
         let db = open_patiently(path)?;
         let file = path.join("db");
-        let file = OpenOptions::new().append(true).open(&file).map_err(|e| LogError::io("open", &file, e))?;
-        let bytes = file.metadata().map_err(|e| LogError::io("look at", &path.join("db"), e))?.len();
-        Ok(Self { db, file, laid_out: AtomicU64::new(bytes), path: path.to_path_buf() })
+        let file = OpenOptions::new().write(true).open(&file).map_err(|e| LogError::io("open", &file, e))?;
+        Ok(Self { db, file, path: path.to_path_buf() })
     }
 
     /// Says that the folder has another name now.
@@ -84,34 +80,6 @@ impl Store {
     /// Brings everything that was written onto stable storage.
     pub fn sync(&self) -> Result<(), String> {
         self.flush()?;
-        self.sync_file()
-    }
-
-    /// The same for a database that is synced again and again while it grows; by the one thread that writes to it.
-    pub fn sync_as_it_grows(&self) -> Result<(), String> {
-        self.flush()?;
-        // Where there is no room for them the next syncs take longer, and nothing else.
-        let _ = self.lay_out();
-        self.sync_file()
-    }
-
-    /// Adds zeros where the file has become longer, about to the end of the segment that sled is writing: there it puts
-    /// zeros itself when it opens. They are appended: even where it writes at the same moment, for somebody who reads, none
-    /// come to lie over that.
-    fn lay_out(&self) -> io::Result<()> {
-        let end = self.file.metadata()?.len();
-        if end <= self.laid_out.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        let left = end.next_multiple_of(SEGMENT_BYTES) - end;
-        let zeros = &ZEROS[..LAID_OUT_BYTES.min(left as usize)];
-        // Page by page: what the system takes in one piece counts as written whole whenever a byte of it is.
-        zeros.chunks(PAGE_BYTES).try_for_each(|page| (&self.file).write_all(page))?;
-        self.laid_out.store(end + zeros.len() as u64, Ordering::Relaxed);
-        Ok(())
-    }
-
-    fn sync_file(&self) -> Result<(), String> {
         self.file.sync_data().map_err(|e| format!("fsync of {}: {e}", self.path.join("db").display()))
     }
 
@@ -120,8 +88,23 @@ impl Store {
         careful(|| self.db.flush()).map(drop)
     }
 
+    /// Stores a frame, for the most part in memory at first. After a crash the database holds all that was stored up to
+    /// some moment, so whole frames up to one of them. Only a frame of several parts needs a batch, which costs a write
+    /// more.
+    pub fn put(&self, frame: u64, parts: &[(Vec<u8>, Vec<u8>)], first_of_volume: u64) -> Result<(), String> {
+        careful(|| self.stake_out(frame, frame == first_of_volume))?;
+        match parts {
+            [(key, value)] => careful(|| self.db.insert(key, value.as_slice())).map(drop),
+            parts => {
+                let mut batch = sled::Batch::default();
+                parts.iter().for_each(|(key, value)| batch.insert(key.as_slice(), value.as_slice()));
+                careful(|| self.db.apply_batch(batch))
+            }
+        }
+    }
+
     /// Spreads the frames that come over pages of their own, before the first of a page is stored.
-    pub fn stake_out(&self, frame: u64, is_first: bool) -> sled::Result<()> {
+    fn stake_out(&self, frame: u64, is_first: bool) -> sled::Result<()> {
         let Some((mut stakes, shown)) = pages::before(frame, is_first) else { return Ok(()) };
         if !is_first && !self.db.contains_key(shown)? {
             return Ok(());
@@ -130,6 +113,11 @@ impl Store {
             true => Ok(()),
             false => self.db.insert(stake, sled::IVec::default()).map(drop),
         })
+    }
+
+    /// Whether a frame is there.
+    pub fn holds(&self, frame: u64) -> Result<bool, String> {
+        careful(|| self.db.contains_key(key(frame, 0)))
     }
 
     /// The first key of a frame.
@@ -167,6 +155,18 @@ pub(super) fn careful<T>(work: impl FnOnce() -> sled::Result<T>) -> Result<T, St
 /// Makes a file's or a directory's own entry durable.
 pub(super) fn sync_path(path: &Path) -> Result<(), LogError> {
     File::open(path).and_then(|file| file.sync_all()).map_err(|e| LogError::io("sync", path, e))
+}
+
+/// Has a file read from the disk next: where a sync of it failed, the system may go on showing what never got there.
+pub(super) fn read_from_disk(file: &Path) -> Result<(), LogError> {
+    if !file.exists() {
+        return Ok(());
+    }
+    let open = File::open(file).map_err(|e| LogError::io("open", file, e))?;
+    open.sync_data().map_err(|e| LogError::io("sync", file, e))?;
+    // Some file systems keep nothing that could be let go of.
+    let _ = rustix::fs::fadvise(&open, 0, None, rustix::fs::Advice::DontNeed);
+    Ok(())
 }
 
 /// Runs something that reports damage by panicking, and keeps the panic off stderr.

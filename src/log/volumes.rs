@@ -4,10 +4,10 @@
 //! however old the log is; of the others it reads the notes, and they are opened when somebody asks for what is in them.
 //! Frames, their keys and the chain of hashes go on through all volumes, and a group stands in one.
 //!
-//! The order of a change of volumes: the next one is made, and synced, in `log/next`; the note of the full one is written;
-//! the next one is renamed to its number, which is the moment from which it counts; and the end of the log is
-//! noted with that number. So the folder with the highest number is the one that is written to, whatever its note says;
-//! a crash between any two steps leaves that true; and a lost folder is missed.
+//! The order of a change of volumes: the next one is made, and synced, in `log/next`; the full one is synced, and its note
+//! is written; the next one is renamed to its number, which is the moment from which it counts; and the end of the log
+//! is noted with that number. So the folder with the highest number is the one that is written to, whatever its note
+//! says; a crash between any two steps leaves that true; and a lost folder is missed.
 
 mod listing;
 mod next;

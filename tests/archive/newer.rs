@@ -68,11 +68,11 @@ fn a_newer_directory_is_named_by_all() {
     let place = Place::of_story();
     let file = place.path.join("switchboard.json");
     let text = std::fs::read_to_string(&file).unwrap();
-    std::fs::write(&file, text.replacen("\"format\": 2", "\"format\": 4", 1)).unwrap();
+    std::fs::write(&file, text.replacen("\"format\": 4", "\"format\": 6", 1)).unwrap();
     for (name, code, complaint) in everybody(&place) {
         assert_eq!(code, Some(1), "{name}: {complaint}");
         assert!(
-            complaint.contains("has format 4, expected 1 to 3: use the release of switchboard that wrote it"),
+            complaint.contains("has format 6, expected 1 to 5: use the release of switchboard that wrote it"),
             "{complaint}"
         );
     }

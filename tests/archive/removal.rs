@@ -412,12 +412,12 @@ fn what_does_not_verify_is_not_removed() {
 fn an_older_release_refuses_the_directory_by_its_format() {
     let place = three_volumes();
     let format = |place: &Place| fs::read_to_string(place.path.join("switchboard.json")).unwrap();
-    assert!(format(&place).contains("\"format\": 2"));
+    assert!(format(&place).contains("\"format\": 4"));
     remove_through(&place, 1);
-    assert!(format(&place).contains("\"format\": 3"));
+    assert!(format(&place).contains("\"format\": 5"));
     states(&place);
-    assert!(format(&place).contains("\"format\": 3"), "it stays so");
-    assert!(format(&imported(&place.exported())).contains("\"format\": 3"));
+    assert!(format(&place).contains("\"format\": 5"), "it stays so");
+    assert!(format(&imported(&place.exported())).contains("\"format\": 5"));
 }
 
 #[test]

@@ -212,17 +212,20 @@ fn a_bit_that_turns_in_a_small_file_is_refused_or_does_no_harm() {
 
 #[test]
 fn a_bit_that_turns_in_the_log_is_refused_with_its_place_or_does_no_harm() {
-    for whole in [Whole::stopped(), Whole::killed()] {
+    // What was written last stands in a file of its own until the database is synced.
+    for (whole, log) in [(Whole::stopped(), "db"), (Whole::killed(), "ahead")] {
         let (mut of_logs, mut faults) = (0, 0);
         let is_there = |folder: &String| whole.has(folder);
         let volumes: Vec<_> = (1..).map(|number| format!("log/{number}")).take_while(is_there).collect();
         for file in volumes.iter().flat_map(|folder| whole.files(folder)).chain(whole.files("log")) {
             let told = whole.turn(&file, places_of(&file, volumes.len()).into_iter());
-            if file.ends_with("db") {
+            if file.ends_with(log) {
                 (of_logs, faults) = (of_logs + told.turned, faults + told.faults);
             }
         }
-        assert!(faults >= of_logs / 4, "{faults} of {of_logs}: most of these files is the log");
+        // Where they are small, the database may be synced a moment before the kill: each holds what the other has lost.
+        let is_in_both = log == "ahead" && cfg!(feature = "small-volumes");
+        assert!(is_in_both || faults >= of_logs / 4, "{faults} of {of_logs}: most of these files is the log");
     }
 }
 

@@ -1,4 +1,4 @@
-//! A disk that is full, that fails, that may not be written, that is somebody else's, or whose bits have turned.
+//! A disk that is full, that fails, that may not be written, that is somebody else's, whose bits have turned, or whose power fails.
 
 #[allow(dead_code, reason = "not all of it is needed here")]
 #[path = "../e2e/answer.rs"]
@@ -9,6 +9,8 @@ mod live;
 #[allow(dead_code, reason = "not all of it is needed here")]
 #[path = "../e2e/process.rs"]
 mod process;
+#[path = "../common/random.rs"]
+mod random;
 #[allow(dead_code, reason = "not all of it is needed here")]
 #[path = "../core/say.rs"]
 mod say;
@@ -28,6 +30,7 @@ mod wire;
 mod world;
 
 mod bits;
+mod cuts;
 mod errors;
 mod full;
 mod mounted;

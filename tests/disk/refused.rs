@@ -28,10 +28,10 @@ async fn a_directory_of_another_format_is_refused_with_both_formats() {
     let data = stopped(&mut world).await;
     let file = data.join("switchboard.json");
     let metadata = fs::read_to_string(&file).unwrap();
-    fs::write(&file, metadata.replace("\"format\": 2", "\"format\": 9")).unwrap();
+    fs::write(&file, metadata.replace("\"format\": 4", "\"format\": 9")).unwrap();
     let refused = serve(&world, &data).await;
     assert_eq!(refused.code, Some(1));
-    assert!(refused.err.contains("format 9, expected 1 to 3") && refused.err.contains("export"), "{}", refused.err);
+    assert!(refused.err.contains("format 9, expected 1 to 5") && refused.err.contains("export"), "{}", refused.err);
     fs::write(&file, metadata).unwrap();
     world.start().await;
     assert_eq!(world.state("c1").await["owner"], "bot");

@@ -70,7 +70,7 @@ fn walked(reader: &Reader) -> Result<Head, Fault> {
 fn names(path: &Path) -> Vec<String> {
     let entries = fs::read_dir(path.join("log")).unwrap();
     let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.retain(|name| name != "next");
+    names.retain(|name| !["next", "ahead"].contains(&name.as_str()));
     names.sort();
     names
 }
@@ -326,14 +326,14 @@ fn with_older_metadata_a_log_with_a_base_is_refused_and_nothing_is_taken_away() 
     fs::write(&file, &older).unwrap();
     for _ in 0..2 {
         let refused = refusal(place.path());
-        assert!(refused.contains("log/base.json is there and switchboard.json has format 2, expected 3"), "{refused}");
+        assert!(refused.contains("log/base.json is there and switchboard.json has format 4, expected 5"), "{refused}");
         assert_eq!(names(place.path()), all);
     }
     let inspected = Inspection::open(Arc::new(Directory::open(place.path()).unwrap()));
     assert!(inspected.err().unwrap().to_string().contains("base.json is there"));
     // What the message says to do.
     let checksum = older.lines().find(|line| line.contains("\"checksum\"")).unwrap();
-    let edited = older.replace("\"format\": 2", "\"format\": 3").replace(&format!(",\n{checksum}"), "");
+    let edited = older.replace("\"format\": 4", "\"format\": 5").replace(&format!(",\n{checksum}"), "");
     assert!(!edited.contains("checksum"));
     for metadata in [edited, newer] {
         fs::write(&file, metadata).unwrap();

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::note::{self, Sealed};
+use crate::log::ahead;
 use crate::log::base::Base;
 use crate::log::end::End;
 use crate::log::error::{Fault, LogError, Problem};
 use crate::log::reader::{Head, Reader};
-use crate::log::store::Store;
+use crate::log::store::{Store, read_from_disk};
 
 /// Frames whose headers are read to know how much a volume holds: exact where it holds no more.
 const FRAMES_LOOKED_AT: u64 = 64;
@@ -114,6 +115,9 @@ fn fill(log: &Path, log_id: Uuid, opening: Opening, last: u64, row: &mut Row) ->
         row.sealed.push(sealed);
     }
     let path = folder(log, last);
+    if ahead::is_used(log) {
+        read_from_disk(&path.join("db"))?;
+    }
     let store = match opening {
         Opening::New => Store::open(&path)?,
         _ if !path.join("db").exists() => return Err(lost(log, log_id, last, row)),
