@@ -128,8 +128,10 @@ pub fn start(
     let tell = move |written: Option<Written>| of_writer.send(written.map_or(Input::LogFailed, Input::Written)).is_ok();
     let writer = Builder::new().name("writer".into()).spawn(move || write_groups(&shared, &to_write, tell))?;
     let of_keeper = inputs.clone();
-    let keeper =
-        Builder::new().name("keeper".into()).spawn(move || keep_states(&cache, &reader, &to_keep, &of_keeper))?;
+    let keeper = Builder::new().name("keeper".into()).spawn(move || {
+        stand_back();
+        keep_states(&cache, &reader, &to_keep, &of_keeper);
+    })?;
     let owner = Builder::new().name("owner".into()).spawn(move || {
         let heard = Heard { inputs: heard, max: waiting_max + INPUTS_BESIDE };
         own(core, &heard, &mut ways, &saves, &clock)
@@ -198,7 +200,8 @@ fn wait(core: &Core, now: Time) -> Duration {
     if core.has_work() || core.has_failed() {
         return Duration::ZERO;
     }
-    let until = core.next_look().map(|at| Duration::from_millis(at.ms_since(now)));
+    let next = core.next_look().into_iter().chain(core.next_save()).min();
+    let until = next.map(|at| Duration::from_millis(at.ms_since(now)));
     until.unwrap_or(LOOK_EVERY).min(LOOK_EVERY)
 }
 
@@ -219,6 +222,15 @@ fn hear(core: &mut Core, input: Input, clock: &Clock) -> Option<Time> {
         }
     }
     None
+}
+
+/// Whoever decides, writes or publishes has the processor before this thread: what it does takes a while at a stretch.
+fn stand_back() {
+    const NICE: i32 = 10;
+    // Of this thread alone, on Linux, where each has a priority of its own.
+    if cfg!(target_os = "linux") {
+        let _ = rustix::process::setpriority_process(None, NICE);
+    }
 }
 
 fn keep_states(cache: &Cache, reader: &Reader, to_keep: &Receiver<Save>, inputs: &SyncSender<Input>) {

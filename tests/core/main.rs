@@ -2,6 +2,7 @@
 
 mod command_ids;
 mod configuration;
+mod evenly;
 mod heads;
 mod heavy;
 mod kept;

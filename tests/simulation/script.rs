@@ -154,6 +154,7 @@ fn setup(dice: &mut Dice) -> Setup {
             save_changed_min: dice.pick(&[1, 3, 8192]),
             save_every_ms: dice.pick(&[0, 2000]),
             save_conversations_max: dice.pick(&[1, 2, 256]),
+            save_over_ms: dice.pick(&[0, 3, 2000]),
             awake_max: dice.pick(&[0, 1, 3, 1024]),
             awake_looks_max: dice.pick(&[1, 3, 1024]),
             save_patience_steps: dice.pick(&[0, 2, 64]),

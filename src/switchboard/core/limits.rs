@@ -33,6 +33,9 @@ pub struct Limits {
     pub save_every_ms: u64,
     /// Conversations encoded in one step.
     pub save_conversations_max: usize,
+    /// How long a round takes over them, and over those that leave memory behind it: at once they would take a core for
+    /// some 30 milliseconds, and whoever asks then waits for as long where the machine has little to spare.
+    pub save_over_ms: u64,
     /// Conversations awake, each of one or two kilobytes: beyond that those rest that nobody asks for. Long ones, which
     /// never rest, do not count.
     pub awake_max: usize,
@@ -59,6 +62,7 @@ impl Default for Limits {
             save_changed_min: 16 * 1024,
             save_every_ms: 2000,
             save_conversations_max: 256,
+            save_over_ms: 500,
             awake_max: 32 * 1024,
             awake_looks_max: 2048,
             save_patience_steps: 64,

@@ -271,7 +271,7 @@ impl Core {
         }
         self.queue.free_places();
         self.continue_pages();
-        self.continue_leaving();
+        self.continue_leaving(now);
         self.continue_saving(now);
         self.let_rest();
         self.show_gauges();
@@ -315,6 +315,11 @@ impl Core {
     /// Whether pages are being read outside that will be handed back.
     pub fn awaits_pages(&self) -> bool {
         self.pages_out > 0
+    }
+
+    /// When the keeping of states goes on, where that has nothing to do until then.
+    pub fn next_save(&self) -> Option<Time> {
+        self.saving.next_at()
     }
 
     /// When something falls due, where timers run.

@@ -127,9 +127,12 @@ impl Core {
     }
 
     /// Goes on with letting go of what is kept, unchanged and closed.
-    pub(super) fn continue_leaving(&mut self) {
+    pub(super) fn continue_leaving(&mut self, now: Time) {
+        if self.saving.leaving.is_empty() {
+            return;
+        }
         let (mut left, is_put_off) = (0, self.saving.evictions_put_off > 0);
-        for _ in 0..self.limits.save_conversations_max {
+        for _ in 0..self.saving.pace.take(now, &self.limits) {
             let Some(id) = self.saving.leaving.pop() else { break };
             let Some((is_on_its_way, look)) = self.may_leave(&id) else { continue };
             if is_on_its_way || is_put_off {
@@ -142,6 +145,9 @@ impl Core {
             self.known.remove(&id);
             self.slots.remove(&id);
             left += 1;
+        }
+        if self.saving.leaving.is_empty() {
+            self.saving.pace.go_on();
         }
         self.evictions += u64::from(left > 0);
     }

@@ -6,8 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Core;
 use super::put::{Kept, PutDecided};
+use super::{Core, Limits};
 use crate::domain::conversation::Status;
 use crate::domain::words::CONFIG_ID;
 use crate::domain::{ConversationId, Text, Time};
@@ -45,12 +45,25 @@ pub struct Saving {
     /// Those of them that are looked at now, a bounded step at a time.
     pub(super) leaving: Vec<ConversationId>,
     round: Option<Round>,
+    /// How fast these go, or the round, whichever there is: never both.
+    pub(super) pace: Pace,
     is_being_kept: bool,
     is_config_kept_through: usize,
     last_at: Time,
     is_last: bool,
     is_broken: bool,
     pub(super) evictions_put_off: u32,
+}
+
+/// Goes through many conversations evenly, over a while: nobody waits for that, and all would wait for what it takes at
+/// once, where there is little to spare.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    began: Time,
+    all: usize,
+    done: usize,
+    /// When more are due, where nothing is until then.
+    next_at: Option<Time>,
 }
 
 #[derive(Debug, Default)]
@@ -83,21 +96,57 @@ impl Saving {
 
     /// Whether a round has something to do at once; the last one begins without waiting for its time.
     pub fn has_work(&self) -> bool {
+        let is_due = self.pace.next_at.is_none();
         match &self.round {
-            Some(round) => !round.todo.is_empty(),
-            None if !self.leaving.is_empty() => true,
+            Some(round) => !round.todo.is_empty() && is_due,
+            None if !self.leaving.is_empty() => is_due,
             None => self.is_last && !self.is_being_kept && !self.is_broken && !self.changed.is_empty(),
         }
     }
 
-    /// Whether conversations wait for their group to be written.
+    /// Whether nothing but conversations that wait for their group to be written keep a round from its end.
     pub fn has_restless(&self) -> bool {
-        self.round.as_ref().is_some_and(|round| !round.restless.is_empty())
+        self.round.as_ref().is_some_and(|round| round.todo.is_empty() && !round.restless.is_empty())
+    }
+
+    /// When it goes on, where it has nothing to do until then.
+    pub fn next_at(&self) -> Option<Time> {
+        let has_todo = !self.leaving.is_empty() || self.round.as_ref().is_some_and(|round| !round.todo.is_empty());
+        self.pace.next_at.filter(|_| has_todo)
     }
 
     /// Whether decisions are held back until what is under way is written.
     pub fn is_waiting(&self, patience_steps: u32) -> bool {
         self.round.as_ref().is_some_and(|round| round.steps > patience_steps)
+    }
+}
+
+impl Pace {
+    /// Begins with so many.
+    pub fn begin(&mut self, all: usize, now: Time) {
+        *self = Pace { began: now, all, done: 0, next_at: None };
+    }
+
+    /// How many are due now, of which all are then done: few enough for one step.
+    pub fn take(&mut self, now: Time, limits: &Limits) -> usize {
+        let most = limits.save_conversations_max;
+        // Few are done in one step, and a clock that was put back holds nothing up.
+        let are_due = match now < self.began || self.all <= most {
+            true => most,
+            false => {
+                let passed = now.ms_since(self.began) + 1;
+                let reached = self.all as u64 * passed / limits.save_over_ms.max(1);
+                (reached as usize).saturating_sub(self.done).min(most)
+            }
+        };
+        self.done += are_due;
+        self.next_at = (are_due < most).then(|| now.plus_ms(1));
+        are_due
+    }
+
+    /// Waits no longer.
+    pub fn go_on(&mut self) {
+        self.next_at = None;
     }
 }
 
@@ -128,6 +177,7 @@ impl Core {
         self.saving.evictions_put_off = if is_put_off { self.saving.evictions_put_off + 1 } else { 0 };
         let unchanged = std::mem::take(&mut self.saving.unchanged);
         self.saving.leaving.extend(unchanged);
+        self.saving.pace.begin(self.saving.leaving.len(), now);
     }
 
     /// Takes in that the cache cannot be written: nothing is kept any more, and the next start reads the log instead.
@@ -140,6 +190,7 @@ impl Core {
     pub fn save_all(&mut self) {
         self.saving.is_last = true;
         self.saving.leaving.clear();
+        self.saving.pace.go_on();
         if self.is_storage_full() {
             self.save_failed();
         }
@@ -158,6 +209,7 @@ impl Core {
         if is_free && self.is_time_to_save(now) {
             let todo = std::mem::take(&mut self.saving.changed);
             let states = Vec::with_capacity(todo.len());
+            self.saving.pace.begin(todo.len(), now);
             let save = Save { states, through: self.durable_frame, ..Save::default() };
             self.saving.round = Some(Round { todo, save, ..Round::default() });
         }
@@ -165,7 +217,12 @@ impl Core {
         if round.todo.is_empty() {
             round.todo = std::mem::take(&mut round.restless);
         }
-        for _ in 0..self.limits.save_conversations_max {
+        // Those that never rest hold decisions up in the end: they are not waited for, nor is anything at a stop.
+        let looks = match round.steps > 0 || self.saving.is_last {
+            true => self.limits.save_conversations_max,
+            false => self.saving.pace.take(now, &self.limits),
+        };
+        for _ in 0..looks {
             let Some(id) = round.todo.pop() else { break };
             match self.slots.get_mut(&id) {
                 Some(slot) if slot.in_group > self.written => {
@@ -186,8 +243,9 @@ impl Core {
             }
             self.saving.unchanged.push(id);
         }
-        if round.todo.is_empty() && !round.restless.is_empty() {
-            round.steps += 1;
+        if round.todo.is_empty() {
+            round.steps += u32::from(!round.restless.is_empty());
+            self.saving.pace.go_on();
         }
         self.saving.round = Some(round);
     }

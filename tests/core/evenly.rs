@@ -1,0 +1,137 @@
+//! Many conversations are kept, and leave memory, evenly over a while: commands go on beside that.
+
+use switchboard::domain::Time;
+use switchboard::switchboard::core::Limits;
+
+use super::say::*;
+use super::site::Site;
+use super::usual;
+
+const CONVERSATIONS: usize = 40;
+const OVER_MS: u64 = 100;
+
+/// A site with conversations, none of which is kept.
+fn site() -> Site {
+    let mut site = Site::new(&usual());
+    site.core = site.core.with_limits(Limits {
+        save_conversations_max: 4,
+        save_over_ms: OVER_MS,
+        awake_max: usize::MAX,
+        ..Limits::default()
+    });
+    all_of(&mut site, start);
+    site
+}
+
+/// The same for each conversation, after which none is kept but one: a round that was due began with that.
+fn all_of(site: &mut Site, call: fn(&str) -> Call) {
+    site.keep_everything();
+    (0..=CONVERSATIONS).for_each(|n| drop(site.ask(call(&format!("c{n}")))));
+    site.keep();
+    site.run();
+}
+
+/// All of them are closed, kept, and about to leave memory.
+fn closed_and_kept(site: &mut Site) {
+    all_of(site, overrule_end);
+    for _ in 0..OVER_MS + 3000 {
+        site.later(1).run();
+    }
+    assert!(site.keep());
+}
+
+fn in_memory(site: &Site) -> usize {
+    site.core.conversations().count()
+}
+
+#[test]
+fn a_round_takes_its_time_and_asks_for_no_step_before_there_is_more_to_do() {
+    let mut site = site();
+    let begun = site.later(3 * SECOND).now;
+    while !site.begin_keeping() {
+        site.step();
+        assert!(!site.core.has_work(), "the owner of state would not sleep at {}", site.now);
+        if let Some(next) = site.core.next_save() {
+            assert_eq!(next, site.now.plus_ms(1));
+            site.now = next;
+        }
+    }
+    let took = site.now.ms_since(begun);
+    assert!((OVER_MS - OVER_MS / 10..=OVER_MS).contains(&took), "{took} ms");
+    assert!(site.end_keeping());
+    assert_eq!(site.core.next_save(), None, "nothing leaves");
+}
+
+#[test]
+fn a_command_in_the_middle_of_a_round_is_decided_at_once_and_kept_with_the_next() {
+    let mut site = site();
+    site.later(3 * SECOND).run();
+    site.later(OVER_MS / 2).run();
+    assert!(!site.begin_keeping(), "half of them are taken");
+    assert_eq!(site.ask(pass(bot(), "c7", "agents"))["outcome"], "applied");
+    site.later(OVER_MS / 2).run();
+    assert!(site.keep());
+    site.keep_everything();
+    let restored = site.restored_from(Some(site.head().frames));
+    assert!(restored.slots.iter().all(|slot| !slot.is_dirty));
+    assert_eq!(site.state("c7")["owner"], "agents");
+}
+
+#[test]
+fn what_is_closed_leaves_evenly() {
+    let mut site = site();
+    closed_and_kept(&mut site);
+    let all = in_memory(&site);
+    assert!(all >= CONVERSATIONS);
+    let mut most_at_once = 0;
+    for _ in 0..=OVER_MS {
+        let before = in_memory(&site);
+        site.run();
+        most_at_once = most_at_once.max(before - in_memory(&site));
+        site.later(1);
+    }
+    assert_eq!(in_memory(&site), all - CONVERSATIONS);
+    assert!((1..=2).contains(&most_at_once), "{most_at_once} left at once");
+}
+
+#[test]
+fn a_stop_waits_for_no_round_whether_states_are_taken_or_leave() {
+    for leave in [false, true] {
+        let mut site = site();
+        if leave {
+            closed_and_kept(&mut site);
+        }
+        site.later(if leave { 0 } else { 3 * SECOND }).run();
+        assert!(site.core.next_save().is_some(), "it is in the middle of it");
+        site.core.stop();
+        site.core.save_all();
+        site.run();
+        site.keep();
+        site.run();
+        site.keep();
+        assert!(site.core.is_saved());
+        let restored = site.restored_from(Some(site.head().frames));
+        assert!(restored.slots.iter().all(|slot| !slot.is_dirty));
+    }
+}
+
+#[test]
+fn a_clock_that_is_put_back_holds_no_round_up() {
+    let mut site = site();
+    site.later(3 * SECOND).run();
+    site.later(OVER_MS / 2).run();
+    assert!(!site.begin_keeping());
+    site.now = Time(site.now.0 - SECOND);
+    site.run();
+    assert!(site.begin_keeping());
+}
+
+#[test]
+fn a_cache_that_cannot_be_written_leaves_nothing_to_wake_up_for() {
+    let mut site = site();
+    site.later(3 * SECOND).run();
+    assert!(site.core.next_save().is_some());
+    site.core.save_failed();
+    assert_eq!(site.core.next_save(), None);
+    assert!(!site.core.has_work());
+}
