@@ -116,8 +116,8 @@ impl Queue {
         self.most = self.most.max(line.served);
         let asks_more = line.served > self.most / MUCH;
         let seemed_small = asks_more && line.small.take().is_some();
-        // The past takes its time for everybody.
-        if self.most >= much_min && !asks_more && !matches!(request.ask, Ask::Past(_)) {
+        // Pages, and the past, take their time for everybody.
+        if self.most >= much_min && !asks_more && !matches!(request.ask, Ask::Past(_) | Ask::List(_)) {
             let small = Small::served(line.small, now);
             line.small = Some(small);
             self.small_until = self.small_until.max(Some(small.until));

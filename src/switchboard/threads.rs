@@ -226,10 +226,10 @@ fn hear(core: &mut Core, input: Input, clock: &Clock) -> Option<Time> {
 
 /// Whoever decides, writes or publishes has the processor before this thread: what it does takes a while at a stretch.
 fn stand_back() {
-    const NICE: i32 = 10;
-    // Of this thread alone, on Linux, where each has a priority of its own.
+    const NICER: i32 = 10;
+    // On Linux each thread has a priority of its own; elsewhere it would be that of them all.
     if cfg!(target_os = "linux") {
-        let _ = rustix::process::setpriority_process(None, NICE);
+        let _ = rustix::process::nice(NICER);
     }
 }
 

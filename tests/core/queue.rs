@@ -167,14 +167,19 @@ fn groups_are_small_for_a_second_after_one_that_asks_little_and_for_five_if_it_h
 }
 
 #[test]
-fn a_question_about_the_past_makes_nobody_else_wait() {
-    let mut site = Site::new(&usual());
-    burst(&mut site, "flood", 0, 3000);
-    site.run();
-    site.hand(anybody(), Ask::from(PastAsk::Config { at: Moment::Time(site.now) }));
-    site.run();
-    burst(&mut site, "flood", 1, 1500);
-    assert_eq!(waiting_after_a_step(&mut site), 1500 - 1024);
+fn a_question_about_the_past_and_a_page_make_nobody_else_wait() {
+    let past = |site: &Site| Ask::from(PastAsk::Config { at: Moment::Time(site.now) });
+    let page = |_: &Site| Ask::List(Box::default());
+    let asks: [fn(&Site) -> Ask; 2] = [past, page];
+    for ask in asks {
+        let mut site = Site::new(&usual());
+        burst(&mut site, "flood", 0, 3000);
+        site.run();
+        site.hand(anybody(), ask(&site));
+        site.run();
+        burst(&mut site, "flood", 1, 1500);
+        assert_eq!(waiting_after_a_step(&mut site), 1500 - 1024);
+    }
 }
 
 #[test]
