@@ -128,10 +128,8 @@ pub fn start(
     let tell = move |written: Option<Written>| of_writer.send(written.map_or(Input::LogFailed, Input::Written)).is_ok();
     let writer = Builder::new().name("writer".into()).spawn(move || write_groups(&shared, &to_write, tell))?;
     let of_keeper = inputs.clone();
-    let keeper = Builder::new().name("keeper".into()).spawn(move || {
-        stand_back();
-        keep_states(&cache, &reader, &to_keep, &of_keeper);
-    })?;
+    let keeper =
+        Builder::new().name("keeper".into()).spawn(move || keep_states(&cache, &reader, &to_keep, &of_keeper))?;
     let owner = Builder::new().name("owner".into()).spawn(move || {
         let heard = Heard { inputs: heard, max: waiting_max + INPUTS_BESIDE };
         own(core, &heard, &mut ways, &saves, &clock)
@@ -222,15 +220,6 @@ fn hear(core: &mut Core, input: Input, clock: &Clock) -> Option<Time> {
         }
     }
     None
-}
-
-/// Whoever decides, writes or publishes has the processor before this thread: what it does takes a while at a stretch.
-fn stand_back() {
-    const NICER: i32 = 10;
-    // On Linux each thread has a priority of its own; elsewhere it would be that of them all.
-    if cfg!(target_os = "linux") {
-        let _ = rustix::process::nice(NICER);
-    }
 }
 
 fn keep_states(cache: &Cache, reader: &Reader, to_keep: &Receiver<Save>, inputs: &SyncSender<Input>) {

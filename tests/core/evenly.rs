@@ -1,8 +1,11 @@
 //! Many conversations are kept, and leave memory, evenly over a while: commands go on beside that.
 
 use switchboard::domain::Time;
+use switchboard::domain::conversation::Status;
 use switchboard::switchboard::core::Limits;
+use switchboard::switchboard::port::ListAsk;
 
+use super::restarts::check_starts_agree;
 use super::say::*;
 use super::site::Site;
 use super::usual;
@@ -59,22 +62,30 @@ fn a_round_takes_its_time_and_asks_for_no_step_before_there_is_more_to_do() {
     let took = site.now.ms_since(begun);
     assert!((OVER_MS - OVER_MS / 10..=OVER_MS).contains(&took), "{took} ms");
     assert!(site.end_keeping());
-    assert_eq!(site.core.next_save(), None, "nothing leaves");
+    site.later(OVER_MS).run();
+    assert_eq!(site.core.next_save(), None, "what is open does not leave");
 }
 
 #[test]
-fn a_command_in_the_middle_of_a_round_is_decided_at_once_and_kept_with_the_next() {
+fn a_command_in_the_middle_of_a_round_is_decided_at_once_and_kept_with_this_one_or_the_next() {
     let mut site = site();
     site.later(3 * SECOND).run();
     site.later(OVER_MS / 2).run();
     assert!(!site.begin_keeping(), "half of them are taken");
-    assert_eq!(site.ask(pass(bot(), "c7", "agents"))["outcome"], "applied");
+    // One is not taken yet, the other is.
+    for id in ["c1".to_owned(), format!("c{CONVERSATIONS}")] {
+        assert_eq!(site.ask(pass(bot(), &id, "agents"))["outcome"], "applied");
+    }
     site.later(OVER_MS / 2).run();
-    assert!(site.keep());
-    site.keep_everything();
-    let restored = site.restored_from(Some(site.head().frames));
-    assert!(restored.slots.iter().all(|slot| !slot.is_dirty));
-    assert_eq!(site.state("c7")["owner"], "agents");
+    for changed in [CONVERSATIONS, 1] {
+        assert!(site.begin_keeping());
+        let save = site.keeping.as_ref().unwrap();
+        assert_eq!(save.states.len(), changed);
+        let through = save.through;
+        assert!(site.end_keeping());
+        check_starts_agree(&site, Some(through));
+        site.later(3 * SECOND).run();
+    }
 }
 
 #[test]
@@ -95,6 +106,19 @@ fn what_is_closed_leaves_evenly() {
 }
 
 #[test]
+fn a_page_does_not_start_over_for_as_long_as_they_leave() {
+    let mut site = site();
+    closed_and_kept(&mut site);
+    let all = in_memory(&site);
+    site.later(OVER_MS / 2).run();
+    let closed = ListAsk { status: vec![Status::Closed], limit: 100, ..ListAsk::default() };
+    let page = site.list(closed);
+    assert_eq!(page["conversations"].as_array().map(Vec::len), Some(CONVERSATIONS + 1), "{page}");
+    let left = all - in_memory(&site);
+    assert!((CONVERSATIONS / 3..CONVERSATIONS).contains(&left), "{left} have left, and no more for the page");
+}
+
+#[test]
 fn a_stop_waits_for_no_round_whether_states_are_taken_or_leave() {
     for leave in [false, true] {
         let mut site = site();
@@ -103,15 +127,16 @@ fn a_stop_waits_for_no_round_whether_states_are_taken_or_leave() {
         }
         site.later(if leave { 0 } else { 3 * SECOND }).run();
         assert!(site.core.next_save().is_some(), "it is in the middle of it");
+        site.ask(start("late"));
         site.core.stop();
+        assert!(!site.core.is_saved());
         site.core.save_all();
-        site.run();
-        site.keep();
-        site.run();
-        site.keep();
+        for _ in 0..2 {
+            site.run();
+            site.keep();
+        }
         assert!(site.core.is_saved());
-        let restored = site.restored_from(Some(site.head().frames));
-        assert!(restored.slots.iter().all(|slot| !slot.is_dirty));
+        check_starts_agree(&site, Some(site.head().frames));
     }
 }
 
@@ -121,9 +146,18 @@ fn a_clock_that_is_put_back_holds_no_round_up() {
     site.later(3 * SECOND).run();
     site.later(OVER_MS / 2).run();
     assert!(!site.begin_keeping());
-    site.now = Time(site.now.0 - SECOND);
+    // What is decided now carries a time that the clock comes back to after a day.
+    site.ask(start("late"));
+    site.now = Time(site.now.0 - DAY);
     site.run();
-    assert!(site.begin_keeping());
+    assert!(site.keep());
+    (0..=CONVERSATIONS).for_each(|n| drop(site.ask(pass(bot(), &format!("c{n}"), "agents"))));
+    site.keep();
+    for _ in 0..OVER_MS + 3000 {
+        site.later(1).run();
+    }
+    assert!(site.keep());
+    check_starts_agree(&site, Some(site.head().frames));
 }
 
 #[test]

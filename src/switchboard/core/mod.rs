@@ -259,8 +259,8 @@ impl Core {
     }
 
     /// Does what there is to do, as far as the group has room.
-    pub fn step(&mut self, now: Time) {
-        let now = now.max(self.last_at);
+    pub fn step(&mut self, clock: Time) {
+        let now = clock.max(self.last_at);
         self.queue.look(now);
         self.put_waiting_file(now);
         self.run_timers(now);
@@ -271,8 +271,8 @@ impl Core {
         }
         self.queue.free_places();
         self.continue_pages();
-        self.continue_leaving(now);
-        self.continue_saving(now);
+        self.continue_leaving(clock);
+        self.continue_saving(clock);
         self.let_rest();
         self.show_gauges();
     }

@@ -131,7 +131,7 @@ impl Core {
         if self.saving.leaving.is_empty() {
             return;
         }
-        let (mut left, is_put_off) = (0, self.saving.evictions_put_off > 0);
+        let is_put_off = self.saving.evictions_put_off > 0;
         for _ in 0..self.saving.pace.take(now, &self.limits) {
             let Some(id) = self.saving.leaving.pop() else { break };
             let Some((is_on_its_way, look)) = self.may_leave(&id) else { continue };
@@ -144,12 +144,10 @@ impl Core {
             }
             self.known.remove(&id);
             self.slots.remove(&id);
-            left += 1;
         }
         if self.saving.leaving.is_empty() {
             self.saving.pace.go_on();
         }
-        self.evictions += u64::from(left > 0);
     }
 
     /// Of a conversation that is closed and as the cache has it: whether anything of it is on its way, and when the timers

@@ -130,18 +130,24 @@ impl Pace {
     /// How many are due now, of which all are then done: few enough for one step.
     pub fn take(&mut self, now: Time, limits: &Limits) -> usize {
         let most = limits.save_conversations_max;
-        // Few are done in one step, and a clock that was put back holds nothing up.
+        // Few are done in one step; and it goes by the clock itself, which holds nothing up where it was put back.
         let are_due = match now < self.began || self.all <= most {
             true => most,
             false => {
                 let passed = now.ms_since(self.began) + 1;
-                let reached = self.all as u64 * passed / limits.save_over_ms.max(1);
+                let reached = (self.all as u64).saturating_mul(passed) / limits.save_over_ms.max(1);
                 (reached as usize).saturating_sub(self.done).min(most)
             }
         };
         self.done += are_due;
         self.next_at = (are_due < most).then(|| now.plus_ms(1));
         are_due
+    }
+
+    /// The most that one step takes, however many are due.
+    pub fn hurry(&mut self, limits: &Limits) -> usize {
+        self.next_at = None;
+        limits.save_conversations_max
     }
 
     /// Waits no longer.
@@ -172,12 +178,17 @@ impl Core {
     pub fn saved(&mut self, _: Saved, now: Time) {
         self.saving.is_being_kept = false;
         self.saving.last_at = now;
-        // A page under way would have to start over.
+        // A page under way would have to start over. One that begins later finds in the cache whatever leaves until the next
+        // round is kept.
         let is_put_off = self.has_pages() && self.saving.evictions_put_off < PUT_OFF_MAX;
         self.saving.evictions_put_off = if is_put_off { self.saving.evictions_put_off + 1 } else { 0 };
+        self.evictions += u64::from(!is_put_off);
         let unchanged = std::mem::take(&mut self.saving.unchanged);
-        self.saving.leaving.extend(unchanged);
-        self.saving.pace.begin(self.saving.leaving.len(), now);
+        // A stop waits for nobody to leave.
+        if !self.saving.is_last {
+            self.saving.leaving.extend(unchanged);
+            self.saving.pace.begin(self.saving.leaving.len(), now);
+        }
     }
 
     /// Takes in that the cache cannot be written: nothing is kept any more, and the next start reads the log instead.
@@ -219,7 +230,7 @@ impl Core {
         }
         // Those that never rest hold decisions up in the end: they are not waited for, nor is anything at a stop.
         let looks = match round.steps > 0 || self.saving.is_last {
-            true => self.limits.save_conversations_max,
+            true => self.saving.pace.hurry(&self.limits),
             false => self.saving.pace.take(now, &self.limits),
         };
         for _ in 0..looks {
@@ -251,7 +262,8 @@ impl Core {
     }
 
     fn is_time_to_save(&self, now: Time) -> bool {
-        let is_due = now.ms_since(self.saving.last_at) >= self.limits.save_every_ms || self.saving.is_last;
+        let passed = now.ms_since(self.saving.last_at);
+        let is_due = passed >= self.limits.save_every_ms || now < self.saving.last_at || self.saving.is_last;
         let has_changes =
             !self.saving.changed.is_empty() || self.config.frames.len() != self.saving.is_config_kept_through;
         let has_leavers = !self.saving.unchanged.is_empty();
