@@ -1,5 +1,7 @@
 //! Many conversations are kept, and leave memory, evenly over a while: commands go on beside that.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use switchboard::domain::Time;
 use switchboard::domain::conversation::Status;
 use switchboard::switchboard::core::Limits;
@@ -158,6 +160,39 @@ fn a_clock_that_is_put_back_holds_no_round_up() {
     }
     assert!(site.keep());
     check_starts_agree(&site, Some(site.head().frames));
+}
+
+#[test]
+fn a_round_that_a_full_disk_came_upon_waits_for_room_and_a_stop_for_none() {
+    for stops in [false, true] {
+        let mut site = site();
+        site.later(3 * SECOND).run();
+        site.gauges.storage_full.store(true, Relaxed);
+        site.later(OVER_MS).run();
+        assert!(!site.begin_keeping());
+        assert_eq!(site.ask(pass(bot(), "c1", "agents"))["error"]["code"], "storage_full");
+        assert_eq!(site.state("c1")["owner"], "bot");
+        if stops {
+            site.core.stop();
+            site.core.save_all();
+            assert!(site.core.is_saved(), "the next start reads the log instead");
+        } else {
+            site.gauges.storage_full.store(false, Relaxed);
+            assert!(site.keep());
+            check_starts_agree(&site, Some(site.head().frames));
+        }
+    }
+}
+
+#[test]
+fn a_disk_that_is_full_only_after_a_stop_has_begun_holds_it_up_no_longer() {
+    let mut site = site();
+    site.later(3 * SECOND).run();
+    site.core.stop();
+    site.core.save_all();
+    site.gauges.storage_full.store(true, Relaxed);
+    site.run();
+    assert!(site.begin_keeping(), "what is tried may fail");
 }
 
 #[test]

@@ -117,7 +117,9 @@ impl Saving {
 
     /// Whether decisions are held back until what is under way is written.
     pub fn is_waiting(&self, patience_steps: u32) -> bool {
-        self.round.as_ref().is_some_and(|round| round.steps > patience_steps)
+        let waits =
+            |round: &Round| round.steps > patience_steps && !(round.todo.is_empty() && round.restless.is_empty());
+        self.round.as_ref().is_some_and(waits)
     }
 }
 
@@ -161,7 +163,9 @@ impl Core {
     pub fn take_save(&mut self) -> Option<Save> {
         let is_config_kept = self.config.in_group <= self.written;
         let is_complete = |round: &Round| round.todo.is_empty() && round.restless.is_empty() && is_config_kept;
-        if self.saving.is_being_kept || !self.saving.round.as_ref().is_some_and(is_complete) {
+        // A full disk is for the log alone; but a stop tries, and waits for no room.
+        let may_keep = !self.saving.is_being_kept && (self.saving.is_last || !self.is_storage_full());
+        if !may_keep || !self.saving.round.as_ref().is_some_and(is_complete) {
             return None;
         }
         let mut save = self.saving.round.take()?.save;
@@ -267,7 +271,6 @@ impl Core {
         let has_changes =
             !self.saving.changed.is_empty() || self.config.frames.len() != self.saving.is_config_kept_through;
         let has_leavers = !self.saving.unchanged.is_empty();
-        // A full disk is for the log alone.
         self.durable_frame > 0
             && !self.saving.is_broken
             && !self.is_storage_full()
