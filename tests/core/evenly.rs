@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use switchboard::domain::Time;
 use switchboard::domain::conversation::Status;
 use switchboard::switchboard::core::Limits;
-use switchboard::switchboard::port::ListAsk;
+use switchboard::switchboard::port::{Ask, ListAsk};
 
 use super::restarts::check_starts_agree;
 use super::say::*;
@@ -15,15 +15,14 @@ use super::usual;
 const CONVERSATIONS: usize = 40;
 const OVER_MS: u64 = 100;
 
+fn limits() -> Limits {
+    Limits { save_conversations_max: 4, save_over_ms: OVER_MS, awake_max: usize::MAX, ..Limits::default() }
+}
+
 /// A site with conversations, none of which is kept.
 fn site() -> Site {
     let mut site = Site::new(&usual());
-    site.core = site.core.with_limits(Limits {
-        save_conversations_max: 4,
-        save_over_ms: OVER_MS,
-        awake_max: usize::MAX,
-        ..Limits::default()
-    });
+    site.core = site.core.with_limits(limits());
     all_of(&mut site, start);
     site
 }
@@ -118,6 +117,27 @@ fn a_page_does_not_start_over_for_as_long_as_they_leave() {
     assert_eq!(page["conversations"].as_array().map(Vec::len), Some(CONVERSATIONS + 1), "{page}");
     let left = all - in_memory(&site);
     assert!((CONVERSATIONS / 3..CONVERSATIONS).contains(&left), "{left} have left, and no more for the page");
+}
+
+#[test]
+fn a_page_misses_nobody_who_leaves_while_it_is_put_together() {
+    let mut site = Site::new(&usual());
+    let few = Limits { page_conversations_max: 1, ..limits() };
+    site.core = site.core.with_limits(few);
+    // Open ones come first, so that the page takes its time.
+    (0..20).for_each(|n| drop(site.ask(start(&format!("a{n}")))));
+    all_of(&mut site, start);
+    closed_and_kept(&mut site);
+    let before = in_memory(&site);
+    let closed = ListAsk { status: vec![Status::Closed], limit: 100, ..ListAsk::default() };
+    let reply = site.hand(anybody(), Ask::List(Box::new(closed)));
+    for _ in 0..2 * OVER_MS {
+        site.later(1).step();
+        while site.take() || site.write() || site.hear() || site.hear_of_gone() || site.read() {}
+    }
+    assert!(in_memory(&site) < before, "they have left meanwhile");
+    let page = site.answer(&reply).expect("an answer");
+    assert_eq!(page["conversations"].as_array().map(Vec::len), Some(CONVERSATIONS + 1), "{page}");
 }
 
 #[test]

@@ -108,8 +108,8 @@ impl Core {
         let from = from.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         let until = job.closed_through.clone();
         let until = until.as_deref().map_or(Bound::Unbounded, Bound::Included);
-        let closed = std::mem::take(&mut job.closed);
-        let mut closed = closed.into_iter().filter(|c| !self.known.contains_key(&c.id)).peekable();
+        let mut read = std::mem::take(&mut job.closed);
+        let mut closed = read.iter().filter(|c| !self.known.contains_key(&c.id)).peekable();
         let mut bytes: usize = job.rows.iter().map(Vec::len).sum();
         let mut in_memory = self.known.range::<str, _>((from, until)).peekable();
         for _ in 0..self.limits.page_conversations_max {
@@ -128,7 +128,7 @@ impl Core {
             let from_cache = if is_closed_next { closed.next() } else { None };
             let from_memory = if is_closed_next { None } else { in_memory.next() };
             let (id, found) = match (from_cache, from_memory) {
-                (Some(c), _) => (c.id.text(), Some(Cow::Owned(c))),
+                (Some(c), _) => (c.id.text(), Some(Cow::Borrowed(c))),
                 (None, Some((id, rest))) => match self.seen_if_asked(id, rest.as_ref(), &job.ask) {
                     Ok(found) => (id.text(), found),
                     Err(error) => return Filled::Unreadable(job, error),
@@ -147,7 +147,9 @@ impl Core {
             }
             job.ask.after = Some(id);
         }
-        job.closed = closed.collect();
+        // Those that are in memory now, too: they may have left before their turn comes.
+        read.retain(|c| job.ask.after.as_deref().is_none_or(|after| c.id.as_str() > after));
+        job.closed = read;
         Filled::More(job)
     }
 

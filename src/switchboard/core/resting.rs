@@ -131,11 +131,10 @@ impl Core {
         if self.saving.leaving.is_empty() {
             return;
         }
-        let is_put_off = self.saving.evictions_put_off > 0;
         for _ in 0..self.saving.pace.take(now, &self.limits) {
             let Some(id) = self.saving.leaving.pop() else { break };
             let Some((is_on_its_way, look)) = self.may_leave(&id) else { continue };
-            if is_on_its_way || is_put_off {
+            if is_on_its_way {
                 self.saving.loaded(id);
                 continue;
             }

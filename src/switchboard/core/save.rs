@@ -52,7 +52,7 @@ pub struct Saving {
     last_at: Time,
     is_last: bool,
     is_broken: bool,
-    pub(super) evictions_put_off: u32,
+    evictions_put_off: u32,
 }
 
 /// Goes through many conversations evenly, over a while: nobody waits for that, and all would wait for what it takes at
@@ -187,9 +187,9 @@ impl Core {
         let is_put_off = self.has_pages() && self.saving.evictions_put_off < PUT_OFF_MAX;
         self.saving.evictions_put_off = if is_put_off { self.saving.evictions_put_off + 1 } else { 0 };
         self.evictions += u64::from(!is_put_off);
-        let unchanged = std::mem::take(&mut self.saving.unchanged);
         // A stop waits for nobody to leave.
-        if !self.saving.is_last {
+        if !is_put_off && !self.saving.is_last {
+            let unchanged = std::mem::take(&mut self.saving.unchanged);
             self.saving.leaving.extend(unchanged);
             self.saving.pace.begin(self.saving.leaving.len(), now);
         }
