@@ -187,8 +187,10 @@ impl Core {
         let is_put_off = self.has_pages() && self.saving.evictions_put_off < PUT_OFF_MAX;
         self.saving.evictions_put_off = if is_put_off { self.saving.evictions_put_off + 1 } else { 0 };
         self.evictions += u64::from(!is_put_off);
-        // A stop waits for nobody to leave.
-        if !is_put_off && !self.saving.is_last {
+        if self.saving.is_last {
+            // A stop waits for nobody to leave, and no round begins for them.
+            self.saving.unchanged.clear();
+        } else if !is_put_off {
             let unchanged = std::mem::take(&mut self.saving.unchanged);
             self.saving.leaving.extend(unchanged);
             self.saving.pace.begin(self.saving.leaving.len(), now);
