@@ -3,8 +3,9 @@
 //! The file stands in segments, each behind a header of twenty bytes: a checksum, where in the database it stands, and how
 //! far that was stable when the segment was begun. When it opens, sled looks for the end from the segment on of which the
 //! headers say last that it was stable. Where that one is missing it takes the database for empty, and a segment whose
-//! header does not read for free: what stands there is overwritten, by whoever only looks. No power cut leaves either, as
-//! less than a segment is ever unsynced, and a header stands in one sector; damage does. So it is refused as it is.
+//! header does not read for free: what stands there is overwritten, by whoever only looks. Damage leaves either, and a power
+//! cut, which tears no header as that stands in one sector, only where a segment or more is unsynced: [`super::ahead`] holds
+//! what is counted to less. So it is refused as it is.
 //!
 //! A header of zeros is that of a free segment, or of one that a power cut took: only where it takes all that sled would
 //! go by, it is known for damage.

@@ -205,6 +205,21 @@ fn a_round_that_a_full_disk_came_upon_waits_for_room_and_a_stop_for_none() {
 }
 
 #[test]
+fn a_round_that_waits_for_room_holds_no_question_up_though_its_patience_is_over() {
+    let mut site = site();
+    site.core = site.core.with_limits(Limits { save_patience_steps: 0, ..limits() });
+    site.later(3 * SECOND).run();
+    site.send(pass(bot(), "c1", "agents"));
+    site.step();
+    assert!(site.take(), "it is on its way to the disk");
+    (0..2 * OVER_MS).for_each(|_| site.later(1).step());
+    site.gauges.storage_full.store(true, Relaxed);
+    site.run();
+    assert!(!site.begin_keeping());
+    assert_eq!(site.state("c1")["owner"], "agents");
+}
+
+#[test]
 fn a_disk_that_is_full_only_after_a_stop_has_begun_holds_it_up_no_longer() {
     let mut site = site();
     site.later(3 * SECOND).run();

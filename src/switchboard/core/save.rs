@@ -146,12 +146,6 @@ impl Pace {
         are_due
     }
 
-    /// The most that one step takes, however many are due.
-    pub fn hurry(&mut self, limits: &Limits) -> usize {
-        self.next_at = None;
-        limits.save_conversations_max
-    }
-
     /// Waits no longer.
     pub fn go_on(&mut self) {
         self.next_at = None;
@@ -236,7 +230,7 @@ impl Core {
         }
         // Those that never rest hold decisions up in the end: they are not waited for, nor is anything at a stop.
         let looks = match round.steps > 0 || self.saving.is_last {
-            true => self.saving.pace.hurry(&self.limits),
+            true => self.limits.save_conversations_max,
             false => self.saving.pace.take(now, &self.limits),
         };
         for _ in 0..looks {
