@@ -14,6 +14,11 @@ pub enum Refusal {
         /// Bytes that came.
         bytes: usize,
     },
+    /// The answer has more bytes than the NATS server takes. What was asked is done all the same.
+    AnswerTooLarge {
+        /// Bytes that it would have.
+        bytes: usize,
+    },
     /// The request is not of a form that can be understood; the text names the field.
     BadRequest(String),
     /// The configuration is not of the form of one: all its faults.
@@ -79,7 +84,7 @@ impl Refusal {
 
     fn code_and_status(&self) -> (&'static str, u16) {
         match self {
-            Refusal::TooLarge { .. } => ("too_large", 413),
+            Refusal::TooLarge { .. } | Refusal::AnswerTooLarge { .. } => ("too_large", 413),
             Refusal::BadRequest(_) | Refusal::BadConfiguration(_) => ("bad_request", 400),
             Refusal::Busy | Refusal::Stopping | Refusal::NotAlone => ("busy", 503),
             Refusal::StorageFull => ("storage_full", 507),
@@ -106,6 +111,9 @@ impl Refusal {
     pub fn message(&self) -> String {
         match self {
             Refusal::TooLarge { bytes_max, bytes } => format!("expected a body of at most {bytes_max} bytes, got {bytes}"),
+            Refusal::AnswerTooLarge { bytes } => format!(
+                "the answer has {bytes} bytes, more than the NATS server takes: ask for fewer with limit, or raise its max_payload; a command is carried out all the same"
+            ),
             Refusal::BadRequest(text) | Refusal::InvalidTarget(text) => text.clone(),
             Refusal::Busy => "the queue is full: repeat later, with the same command id".into(),
             Refusal::Stopping => "the service is stopping: repeat later, with the same command id".into(),

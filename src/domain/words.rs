@@ -265,10 +265,18 @@ fn rfc3339(text: &str) -> Option<jiff::Timestamp> {
     if !is_whole || decimals.is_empty() || !is_offset {
         return None;
     }
-    match decimals.get(..DECIMALS_MAX) {
+    let parsed = match decimals.get(..DECIMALS_MAX) {
         Some(kept) => format!("{whole}.{kept}{offset}").parse().ok(),
         None => text.parse().ok(),
-    }
+    };
+    parsed.or_else(|| is_in_the_last_days(whole, offset).then_some(jiff::Timestamp::MAX))
+}
+
+/// Whether it is a moment of the last two days of the year 9999, with which many say "for ever": the library ends before
+/// them, so that every moment can be told in every offset.
+fn is_in_the_last_days(whole: &str, offset: &str) -> bool {
+    let in_another_year = |rest| format!("2026-{rest}{offset}").parse::<jiff::Timestamp>().is_ok();
+    whole.strip_prefix("9999-").filter(|rest| rest.starts_with("12-3")).is_some_and(in_another_year)
 }
 
 /// Whether `text` is like `form`, in which 0 stands for any digit.

@@ -306,8 +306,14 @@ impl Publisher {
             return;
         }
         let headers = answer.refusal.as_ref().map(error_headers).unwrap_or_default();
-        let subject = self.subjects.reply(&answer.to);
-        self.publish(subject, headers, answer.body).await;
+        let (subject, bytes) = (self.subjects.reply(&answer.to), answer.body.len());
+        if self.publish(subject.clone(), headers, answer.body).await {
+            return;
+        }
+        // Or whoever asks would wait for nothing.
+        let refusal = Refusal::AnswerTooLarge { bytes };
+        let body = error_body(&refusal, &Facts::default());
+        self.publish(subject, error_headers(&refusal), body.into()).await;
     }
 
     async fn rejection(&mut self, rejection: Rejection) {
@@ -319,13 +325,15 @@ impl Publisher {
         self.parts.stats.rejections.increment(1);
     }
 
-    async fn publish(&mut self, subject: Subject, headers: HeaderMap, payload: Bytes) {
-        let Some(link) = &self.link else { return };
-        let Err(error) = link.client.publish_with_headers(subject.clone(), headers, payload).await else { return };
+    /// False where it is more than the server takes.
+    async fn publish(&mut self, subject: Subject, headers: HeaderMap, payload: Bytes) -> bool {
+        let Some(link) = &self.link else { return true };
+        let Err(error) = link.client.publish_with_headers(subject.clone(), headers, payload).await else { return true };
         match error.kind() {
             async_nats::PublishErrorKind::Send => self.link = None,
             _ => tracing::error!(%subject, %error, "could not publish: raise the server's max_payload"),
         }
+        self.link.is_none()
     }
 
     /// Reads the past away from here, so that nothing waits for the disk behind it.
@@ -454,13 +462,13 @@ fn streams_of(parts: &Parts, health: Arc<Health>) -> Streams {
     })
 }
 
-/// The next fence that came back; never where there is no connection.
 /// The answer to a question that is not read.
 fn busy(job: ReadJob) -> Option<Answer> {
     let body = error_body(&Refusal::Busy, &Facts::default()).into();
     job.reply.map(|to| Answer { to, by: job.by, body, refusal: Some(Refusal::Busy) })
 }
 
+/// The next fence that came back; never where there is no connection.
 async fn next_fence(link: &mut Option<Box<Link>>) -> u64 {
     let Some(link) = link else { return std::future::pending().await };
     while let Some(message) = link.fences.next().await {

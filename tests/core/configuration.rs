@@ -220,3 +220,21 @@ fn a_channel_may_not_have_more_open_conversations_than_its_bound() {
     site.ask(overrule_end("c1"));
     assert_eq!(site.ask(start("c3").by(small))["outcome"], "applied");
 }
+
+#[test]
+fn the_bound_is_told_before_a_command_id_that_was_used_for_something_else_and_after_a_repeat() {
+    let mut config = usual();
+    config["channel"][0]["open_conversations_max"] = json!(2);
+    let (small, mut site) = (channel("thread"), Site::new(&config));
+    let first = start("c1").by(small.clone()).command_id("s");
+    site.ask(first.clone());
+    site.ask(overrule_end("c1"));
+    for other in ["c2", "c3"] {
+        site.ask(start(other).by(small.clone()));
+    }
+    assert_eq!(site.ask(first)["replayed"], true);
+    let other = message("c1").by(small.clone()).command_id("s");
+    assert_eq!(site.ask(other.clone())["error"]["code"], "limit_reached");
+    site.ask(overrule_end("c2"));
+    assert_eq!(site.ask(other)["error"]["code"], "command_id_reused");
+}

@@ -272,6 +272,21 @@ fn a_tenth_more_passes_where_activity_may_have_been_lost() {
 }
 
 #[test]
+fn no_tenth_is_added_once_control_has_changed_since_the_start() {
+    for cached in [Cached::AsItIs, Cached::Nothing] {
+        let mut site = Site::new(&usual());
+        site.ask(start("c1"));
+        let mut site = site.restart(cached);
+        site.core.ready(true, site.now);
+        site.later(10 * SECOND).run();
+        site.ask(pass(bot(), "c1", "survey"));
+        let passed_at = site.now;
+        wait(&mut site, 2 * HOUR);
+        assert_eq!(closed_at(&site, "c1"), Some(passed_at.plus_ms(HOUR)));
+    }
+}
+
+#[test]
 fn no_tenth_is_added_once_the_end_user_was_heard_again() {
     let mut site = Site::new(&usual());
     site.ask(start("c1"));

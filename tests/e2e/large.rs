@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::world::{USUAL, World};
 
 /// As many as a configuration takes.
 const INTEGRATIONS: usize = 1000;
@@ -63,4 +63,23 @@ async fn a_thousand_integrations_with_the_longest_names_are_configured_found_lis
 async fn held(world: &World, name: &str) -> Vec<String> {
     let page = world.ask(&format!("integration.{name}.list"), json!({})).await.ok();
     page["conversations"].as_array().unwrap().iter().map(|c| c["id"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn whoever_asks_for_more_than_the_server_takes_is_told_so_and_may_ask_for_less() {
+    let mut world = World::behind("max_payload: 20000", USUAL, &[]).await;
+    world.start().await;
+    world.begin("c", "bot").await;
+    for turn in 0..30 {
+        let (from, to) = if turn % 2 == 0 { ("bot", "agents") } else { ("agents", "bot") };
+        world.ask(&format!("integration.{from}.pass.c"), json!({"to": to})).await.applied("control.passed");
+    }
+    for subject in ["query.history.c", "query.log"] {
+        let refused = world.ask(subject, json!({})).await.refused("too_large");
+        let text = refused["message"].as_str().unwrap_or_default().to_owned();
+        assert!(text.contains("max_payload") && text.contains("limit"), "{text}");
+        assert_eq!(world.ask(subject, json!({"limit": 5})).await.ok()["events"].as_array().unwrap().len(), 5);
+    }
+    // Its end asks for the whole log at once.
+    assert!(world.stop().await.success());
 }

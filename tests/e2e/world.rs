@@ -93,9 +93,16 @@ impl World {
 
     /// With a service that has yet to be started.
     pub async fn idle(config: &str, arguments: &[&str]) -> World {
+        World::behind("", config, arguments).await
+    }
+
+    /// The same, with a server of that configuration.
+    pub async fn behind(server: &str, config: &str, arguments: &[&str]) -> World {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("switchboard.toml"), config).unwrap();
-        let server = Server::start(directory.path()).await;
+        let file = directory.path().join("nats.conf");
+        std::fs::write(&file, server).unwrap();
+        let server = Server::start_with(directory.path(), &["-c", file.to_str().unwrap()], &[]).await;
         let wire = Wire::new("switchboard");
         let client = listen(&server.url, &wire).await;
         let arguments = arguments.iter().map(|argument| argument.to_string()).collect();

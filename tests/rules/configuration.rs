@@ -108,6 +108,45 @@ fn all_faults_of_form_are_told_at_once_each_with_its_place() {
 }
 
 #[test]
+fn requirements_are_told_beside_faults_of_form_and_nothing_is_blamed_for_what_could_not_be_read() {
+    let told = faults(
+        r#"
+        [settings]
+        end_user_can_end = true
+        default_integration = "nobody"
+        speed = 9
+        [[integration]]
+        name = "bot"
+        next = "desk"
+        "#,
+    );
+    for place in ["speed", "multi_conversations", "default_integration", "next"] {
+        assert!(told.iter().any(|fault| fault.contains(place)), "no fault speaks of {place}: {told:#?}");
+    }
+    assert_eq!(told.len(), 4, "{told:#?}");
+    let told = faults(
+        r#"
+        [settings]
+        end_user_can_end = true
+        multi_conversations = "yes"
+        default_integration = "b ot"
+        [[integration]]
+        name = "b ot"
+        [[integration]]
+        name = "desk"
+        next = "bot"
+        [[channel]]
+        name = "web"
+        end_user_can_end = true
+        "#,
+    );
+    assert_eq!(told.len(), 3, "{told:#?}");
+    let beside = json!({"settings": "none", "channel": [{"name": "web", "end_user_can_end": true}]});
+    let Err(Faults::Form(told)) = Document::parse(&beside) else { panic!("expected faults of form") };
+    assert_eq!(told.len(), 1, "{told:#?}");
+}
+
+#[test]
 fn a_configuration_is_a_table_of_settings_integrations_and_channels() {
     for value in [json!([]), json!("x"), json!(5)] {
         assert!(matches!(Document::parse(&value), Err(Faults::Form(_))), "{value}");

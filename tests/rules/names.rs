@@ -106,6 +106,7 @@ fn an_event_says_its_own_fields_and_reads_them_back() {
 fn each_refusal_has_its_code_and_status() {
     let table = [
         (Refusal::TooLarge { bytes_max: 1, bytes: 2 }, "too_large", 413),
+        (Refusal::AnswerTooLarge { bytes: 2 }, "too_large", 413),
         (Refusal::BadRequest("x".into()), "bad_request", 400),
         (Refusal::BadConfiguration(vec!["x".into()]), "bad_request", 400),
         (Refusal::Busy, "busy", 503),

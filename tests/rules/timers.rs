@@ -250,7 +250,21 @@ fn another_change_does_not_put_the_timeout_off() {
 #[test]
 fn where_later_activity_may_be_unknown_it_waits_a_tenth_longer() {
     let story = held_by("bot");
-    assert_eq!(due_with(&story, NOON, true, Time(0)), Some((noon_and(15 * MINUTE + 90_000), Due::Inactivity)));
+    let began = noon_and(MINUTE);
+    assert_eq!(due_with(&story, NOON, true, began), Some((noon_and(15 * MINUTE + 90_000), Due::Inactivity)));
+}
+
+#[test]
+fn what_the_service_decided_itself_is_later_than_all_that_is_unknown() {
+    let (began, passed) = (noon_and(MINUTE), held_by("bot").later_ms(2 * MINUTE).after(bot(), pass("sales")));
+    let sales = due_with(&passed, NOON, false, began);
+    assert_eq!(due_with(&passed, NOON, true, began), sales);
+    let ruled = held_by("bot").later_ms(2 * MINUTE).reconfigured(
+        CENTRE,
+        "inactivity_timeout = \"15m\"",
+        "inactivity_timeout = \"20m\"",
+    );
+    assert_eq!(due_with(&ruled, NOON, true, began), Some((noon_and(22 * MINUTE), Due::Inactivity)));
 }
 
 // The release deadline

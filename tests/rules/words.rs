@@ -124,6 +124,14 @@ fn a_time_too_far_off_is_the_last_that_can_be_written() {
     let last = Time(u64::MAX - 1).plus_ms(5);
     assert_eq!(Time::parse(&last.to_string()), Ok(last));
     assert_eq!(Time::parse("9999-12-30T22:00:00.5Z"), Ok(last));
+    // With these many say that something goes on for ever.
+    for forever in ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59.999999999-23:59", "9999-12-30T22:00:01+02:00"] {
+        assert_eq!(Time::parse(forever).map(|time| time.0 / 1000 + 2 * 3600 >= last.0 / 1000), Ok(true), "{forever}");
+    }
+    assert_eq!(Time::parse("9999-12-31T00:00:00Z"), Ok(last));
+    for wrong in ["9999-12-32T00:00:00Z", "9999-12-31T24:00:00Z", "9999-12-31T00:00:00+00:75", "9999-12-31T00:00:00"] {
+        assert!(Time::parse(wrong).is_err(), "{wrong}");
+    }
     assert_eq!(Time(5).ms_since(Time(9)), 0);
 }
 

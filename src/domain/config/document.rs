@@ -32,7 +32,7 @@ pub struct Document {
 /// Why a configuration cannot be taken: everything that is wrong with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Faults {
-    /// It is not of the form of a configuration.
+    /// It is not of the form of a configuration; and which requirements it breaks, as far as it could be read.
     Form(Vec<String>),
     /// It breaks requirements.
     Requirements(Vec<String>),
@@ -52,14 +52,12 @@ impl Document {
     pub fn parse(value: &Value) -> Result<Document, Faults> {
         let mut form = Form::default();
         let document = form.document(value);
-        if !form.faults.is_empty() {
-            return Err(Faults::Form(first_of(form.faults)));
+        let unmet = requirements(&document, !form.lacks_names);
+        match (form.faults.is_empty(), unmet.is_empty()) {
+            (true, true) => Ok(document),
+            (true, false) => Err(Faults::Requirements(first_of(unmet))),
+            (false, _) => Err(Faults::Form(first_of([form.faults, unmet].concat()))),
         }
-        let unmet = requirements(&document);
-        if !unmet.is_empty() {
-            return Err(Faults::Requirements(first_of(unmet)));
-        }
-        Ok(document)
     }
 }
 
@@ -131,6 +129,8 @@ impl Field {
 #[derive(Default)]
 struct Form {
     faults: Vec<String>,
+    /// Whether the name of an integration could not be read: whoever is referred to may be that one.
+    lacks_names: bool,
 }
 
 impl Form {
@@ -138,13 +138,20 @@ impl Form {
         let Some(fields) = self.table("the configuration", value) else { return Document::default() };
         self.known_keys("", fields, &["settings", "integration", "channel"]);
         let mut settings = Settings::default();
-        if let Some(own) = fields.get("settings").and_then(|value| self.table("settings", value)) {
-            let keys: Vec<&str> = Field::ALL.iter().map(|field| field.key()).collect();
-            self.known_keys("settings: ", own, &keys);
-            self.settings("settings: ", own, &mut settings);
+        match fields.get("settings").map(|value| self.table("settings", value)) {
+            Some(Some(own)) => {
+                let keys: Vec<&str> = Field::ALL.iter().map(|field| field.key()).collect();
+                self.known_keys("settings: ", own, &keys);
+                self.settings("settings: ", own, &mut settings);
+            }
+            // As below: a channel may rely on what stands there.
+            Some(None) => settings.multi_conversations = true,
+            None => {}
         }
-        let integrations = self.entries("integration", fields);
-        let integrations = integrations.into_iter().filter_map(|(path, own)| self.integration(&path, own)).collect();
+        let entries = self.entries("integration", fields);
+        let listed = fields.get("integration").and_then(Value::as_array).map_or(0, Vec::len);
+        let integrations: Vec<_> = entries.into_iter().filter_map(|(path, own)| self.integration(&path, own)).collect();
+        self.lacks_names = integrations.len() < listed || fields.get("integration").is_some_and(|all| !all.is_array());
         let channels = self.entries("channel", fields);
         let channels = channels.into_iter().filter_map(|(path, own)| self.channel(&path, own, &settings)).collect();
         Document { settings, integrations, channels }
@@ -192,6 +199,8 @@ impl Form {
         ] {
             *place = self.flag(path, own, key).unwrap_or(*place);
         }
+        // What cannot be read is a fault of its own, and nothing else is blamed for it.
+        settings.multi_conversations |= own.get("multi_conversations").is_some_and(|value| !value.is_boolean());
         for (key, place) in [
             ("inactivity_timeout", &mut settings.inactivity_timeout),
             ("release_deadline", &mut settings.release_deadline),
@@ -337,7 +346,8 @@ fn kind_of(value: &Value) -> String {
     }
 }
 
-fn requirements(document: &Document) -> Vec<String> {
+/// The requirements that it breaks; who is referred to is looked for only where all names are known.
+fn requirements(document: &Document, knows_names: bool) -> Vec<String> {
     let mut unmet = Vec::new();
     count_requirements(document, &mut unmet);
     end_requirements("settings", &document.settings, &mut unmet);
@@ -346,7 +356,7 @@ fn requirements(document: &Document) -> Vec<String> {
     }
     let known: BTreeSet<&Name> = document.integrations.iter().map(|integration| &integration.name).collect();
     let mut refer = |place: String, name: Option<&Name>| {
-        if let Some(name) = name.filter(|name| !known.contains(name)) {
+        if let Some(name) = name.filter(|name| knows_names && !known.contains(name)) {
             unmet.push(format!("{place}: no integration {name} is configured: add it or name another"));
         }
     };

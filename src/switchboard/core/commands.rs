@@ -40,7 +40,12 @@ impl Core {
             Some((identity, decided)) if decided.digest == identity.digest => {
                 return self.replay(by, &ask, identity, &decided, reply, now);
             }
-            Some(_) => return self.reject(by, &ask, reply, Refusal::CommandIdReused, now),
+            Some(_) => {
+                let is_beyond = |judged: &_| matches!(judged, Err(Refusal::LimitReached { .. }));
+                let judged = Some(self.judge(&by, &ask, slot, now)).filter(is_beyond);
+                let refusal = judged.and_then(Result::err).unwrap_or(Refusal::CommandIdReused);
+                return self.reject(by, &ask, reply, refusal, now);
+            }
             None => {}
         }
         match self.judge(&by, &ask, slot, now) {
