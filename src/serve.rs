@@ -110,7 +110,9 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()> + Send) ->
         return Err(ServeError::LogFailed);
     }
     log.close(gauges.published_through.load(std::sync::atomic::Ordering::Relaxed))?;
-    cache.close()?;
+    if let Err(error) = cache.close() {
+        tracing::warn!(%error, "the cache could not be put in order: the next start does that, as after a kill");
+    }
     served.map_err(ServeError::Edge)?;
     tracing::info!("stopped");
     Ok(())

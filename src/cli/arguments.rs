@@ -389,7 +389,7 @@ pub struct OverruleArguments {
     /// Why, recorded with it
     #[arg(long, value_name = "TEXT", env = "SWITCHBOARD_REASON")]
     pub reason: Option<String>,
-    /// Name of the operator [default: the user of this system, or operator]
+    /// Name of the operator [default: the NATS user, the user of this system, or operator]
     #[arg(long = "as", value_name = "NAME", env = "SWITCHBOARD_AS")]
     pub operator: Option<String>,
     /// The person behind it [default: the user of this system]

@@ -1,5 +1,6 @@
 //! From what was written to what is to be done; every fault is collected before any is told.
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -335,6 +336,12 @@ impl Check<'_> {
         let [user, password, token] = ["USER", "PASSWORD", "TOKEN"].map(|what| {
             self.set(&format!("SWITCHBOARD_{what}")).or_else(|| self.set(&format!("SWITCHBOARD_NATS_{what}")))
         });
+        for (name, path) in [("--creds", &arguments.creds), ("--nkey", &arguments.nkey)] {
+            // Whoever starts the service again and again cannot mend that.
+            if let Some((path, error)) = path.as_ref().and_then(|path| Some((path, File::open(path).err()?))) {
+                self.fault(&format!("{name}: cannot read {}: {error}", path.display()));
+            }
+        }
         let mut logins = Vec::new();
         logins.extend(arguments.creds.clone().map(|path| ("--creds", Login::Creds(path))));
         logins.extend(arguments.nkey.clone().map(|path| ("--nkey", Login::Nkey(path))));

@@ -124,10 +124,18 @@ fn secrets_stand_in_the_environment_and_name_the_inbox() {
 #[test]
 fn one_way_to_log_in_is_enough() {
     let environment = [("SWITCHBOARD_TOKEN", "t"), ("SWITCHBOARD_USER", "alice")];
-    let Err(Stop::Faults { faults, .. }) = parse_in("list --nats nats://localhost --creds f", &environment) else {
+    let Err(Stop::Faults { faults, .. }) = parse_in("list --nats nats://localhost --creds Cargo.toml", &environment)
+    else {
         panic!("expected faults")
     };
     assert_eq!(faults.len(), 2, "{faults:?}");
+}
+
+#[test]
+fn a_login_that_cannot_be_read_is_told_before_anything_is_begun() {
+    let told = faults("serve --nats nats://localhost --data d --creds no/such --queue many");
+    assert_eq!((told.len(), told[0].contains("--creds: cannot read no/such")), (2, true), "{told:?}");
+    assert!(faults("list --nats nats://localhost --nkey no/such")[0].contains("--nkey: cannot read no/such"));
 }
 
 #[test]

@@ -128,7 +128,7 @@ impl Refusal {
                 format!("no enabled integration {name} in the configuration: add or enable it")
             }
             Refusal::CommandIdReused => "this command id was used with another verb or body: choose a new one".into(),
-            Refusal::ConversationNotFound => "no such conversation: start it first".into(),
+            Refusal::ConversationNotFound => "no such conversation: check its id; a channel's start makes one".into(),
             Refusal::WrongChannel => "the conversation belongs to another channel".into(),
             Refusal::ConversationClosed => "the conversation is closed: the end user starts another one".into(),
             Refusal::StaleVersion => "it has changed since: read how it stands and decide again".into(),

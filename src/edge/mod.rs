@@ -30,7 +30,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use async_nats::ServerAddr;
+use async_nats::{ConnectErrorKind, ServerAddr};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinHandle};
 
@@ -120,6 +120,9 @@ pub enum EdgeError {
 impl std::fmt::Display for EdgeError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            EdgeError::Connect(source) if is_refused(source.as_ref()) => {
+                write!(f, "could not log in to NATS: {LOGIN_HINT}")
+            }
             EdgeError::Connect(_) => f.write_str("could not connect to NATS"),
             EdgeError::Credentials { path, .. } => write!(f, "could not read the credentials in {}", path.display()),
             EdgeError::Duplicate { prefix, other } => {
@@ -150,14 +153,24 @@ impl std::error::Error for EdgeError {
 impl EdgeError {
     /// Whether trying again would end the same way.
     fn is_final(&self) -> bool {
-        use async_nats::ConnectErrorKind::{Authentication, AuthorizationViolation, ServerParse};
         match self {
-            EdgeError::Connect(source) => source
-                .downcast_ref::<async_nats::ConnectError>()
-                .is_some_and(|error| matches!(error.kind(), Authentication | AuthorizationViolation | ServerParse)),
+            EdgeError::Connect(source) => {
+                let error = source.downcast_ref::<async_nats::ConnectError>();
+                is_refused(source.as_ref()) || error.is_some_and(|error| error.kind() == ConnectErrorKind::ServerParse)
+            }
             _ => true,
         }
     }
+}
+
+/// What may be given to log in.
+pub(crate) const LOGIN_HINT: &str = "give it --creds, --nkey, SWITCHBOARD_USER with SWITCHBOARD_PASSWORD, or SWITCHBOARD_TOKEN, as the server knows them";
+
+/// Whether the server refuses who connects, or how.
+pub(crate) fn is_refused(error: &(dyn std::error::Error + 'static)) -> bool {
+    use ConnectErrorKind::{Authentication, AuthorizationViolation};
+    let error = error.downcast_ref::<async_nats::ConnectError>();
+    error.is_some_and(|error| matches!(error.kind(), Authentication | AuthorizationViolation))
 }
 
 /// Serves until `shutdown` is there, then stops in good order: no more requests are taken, what was

@@ -105,7 +105,8 @@ impl Cache {
         match Self::open_where_trusted(&medium, log) {
             Ok((cache, through)) => Ok((cache, Some(through))),
             Err(why) => {
-                if medium.exists() {
+                // Beside a log that holds nothing there is nothing to trust.
+                if medium.exists() && log.head().frames > 0 {
                     tracing::warn!(why, "the cache is not trusted and is built again from the log");
                 }
                 Ok((Self::fresh(medium, Of::log(log))?, None))

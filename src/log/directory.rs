@@ -79,6 +79,12 @@ impl Directory {
 
     /// Opens a data directory that holds a log: for tools. Makes nothing.
     pub fn open(path: &Path) -> Result<Self, LogError> {
+        // What may not be looked into is no directory without a log.
+        if let Err(error) = fs::read_dir(path)
+            && error.kind() == io::ErrorKind::PermissionDenied
+        {
+            return Err(LogError::io("read", path, error));
+        }
         let metadata = [METADATA, METADATA_IMPORT];
         if !metadata.iter().any(|file| path.join(file).exists()) && !volumes::is_there(&path.join("log")) {
             return Err(LogError::NoLog(path.to_path_buf()));

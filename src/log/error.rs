@@ -163,7 +163,7 @@ impl fmt::Display for LogError {
             ),
             Self::Corrupt(path, why) => write!(
                 f,
-                "{} does not open ({why}): restore the data directory from a copy, or import an export into a new one",
+                "{} does not open, part of it is damaged ({why}): restore the data directory from a copy, or import an export into a new one",
                 path.display()
             ),
             Self::Shortened { path, why } => write!(

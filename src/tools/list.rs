@@ -28,6 +28,9 @@ const HEADINGS: [&str; 10] = [
     "deadline",
 ];
 
+/// The columns where those are asked for that wait: who is waited for stands first, and is seen on the narrowest screen.
+const OF_WAITING: [usize; 10] = [0, 7, 8, 9, 1, 2, 3, 4, 5, 6];
+
 /// Which conversations are to be listed; each filter narrows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListOptions {
@@ -98,14 +101,16 @@ fn write_json(out: &mut dyn Write, source: &mut Source, ask: ListAsk) -> Result<
 }
 
 fn write_text(out: &mut dyn Write, source: &mut Source, options: &ListOptions, now: Time) -> Result<(), Failure> {
-    let mut table = Table::new(&HEADINGS, Screen::of_stdout());
+    let columns = if options.waiting_ms.is_some() { OF_WAITING } else { std::array::from_fn(|column| column) };
+    let mut table = Table::new(&columns.map(|column| HEADINGS[column]), Screen::of_stdout());
     let mut totals = Totals::default();
     source.conversations(options.ask(now), |page| {
         let mut rows = Vec::with_capacity(page.len());
         for conversation in page {
             let value: Value = serde_json::from_str(conversation.get()).map_err(SourceError::Unreadable)?;
             totals.count(State::new(&value));
-            rows.push(row(State::new(&value), now));
+            let mut cells = row(State::new(&value), now);
+            rows.push(columns.map(|column| std::mem::take(&mut cells[column])).to_vec());
         }
         if !rows.is_empty() {
             table.write(out, &rows)?;

@@ -17,6 +17,8 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
+use crate::edge::{LOGIN_HINT, is_refused};
+
 /// How long an answer may take: a question about the past may read much of the log.
 pub const ANSWER_WAIT: Duration = Duration::from_secs(30);
 
@@ -140,6 +142,9 @@ impl fmt::Display for NatsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             NatsError::Login(path, _) => write!(f, "cannot read {}", path.display()),
+            NatsError::Connect { servers, source } if is_refused(source) => {
+                write!(f, "cannot log in to NATS at {servers}: {LOGIN_HINT}")
+            }
             NatsError::Connect { servers, .. } => write!(f, "cannot connect to NATS at {servers}"),
             NatsError::Runtime(_) => f.write_str("cannot start the runtime"),
             NatsError::NobodyListens { prefix } => {

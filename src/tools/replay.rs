@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::failure::Failure;
@@ -13,6 +14,7 @@ use super::past_event::PastEvent;
 use super::republish::{Publisher, continued};
 use super::screen::Screen;
 use super::source::{EventsPage, Place, Question, Source, SourceError, whole_span};
+use super::state::State;
 use super::timeline::Timeline;
 use super::values::Speed;
 use crate::domain::{ConversationId, Time};
@@ -64,6 +66,13 @@ pub enum Output {
     },
 }
 
+impl ReplayOptions {
+    /// Whether all that there is of them is wanted.
+    fn wants_all(&self) -> bool {
+        self.from.is_none() && self.to.is_none() && self.types.is_empty()
+    }
+}
+
 /// Replays events. Where it ends before its time it says how to go on.
 pub fn run(options: &ReplayOptions) -> Result<(), Failure> {
     let mut sink = Sink::open(options)?;
@@ -77,10 +86,9 @@ fn replay(options: &ReplayOptions, sink: &mut Sink<'_>) -> Result<Source, Failur
     let mut source = Source::open(&options.place)?;
     let mut pace = Pace::new(options.speed);
     let progress = Progress::new(&options.output);
-    let mut is_begun = false;
     source.events(question(options), |page| {
         progress.expect(page, options);
-        if !std::mem::replace(&mut is_begun, true) {
+        if !std::mem::replace(&mut sink.has_begun, !page.events.is_empty()) {
             tell_removed(options, page)?;
         }
         for event in &page.events {
@@ -99,6 +107,9 @@ fn replay(options: &ReplayOptions, sink: &mut Sink<'_>) -> Result<Source, Failur
         Ok(())
     })?;
     progress.finish();
+    if !sink.has_begun {
+        tell_all_removed(options, &mut source)?;
+    }
     Ok(source)
 }
 
@@ -106,19 +117,40 @@ fn replay(options: &ReplayOptions, sink: &mut Sink<'_>) -> Result<Source, Failur
 fn tell_removed(options: &ReplayOptions, page: &EventsPage<'_>) -> Result<(), SourceError> {
     #[derive(Deserialize)]
     struct Numbered {
-        data: Seq,
+        data: Numbers,
     }
     #[derive(Deserialize)]
-    struct Seq {
+    struct Numbers {
         seq: u64,
+        version: u64,
     }
-    let is_whole = options.from.is_none() && options.scope == Scope::Everything && options.types.is_empty();
-    let Some(event) = page.events.first().filter(|_| is_whole) else { return Ok(()) };
-    let first = parsed::<Numbered>(event)?.data.seq;
-    if first > 1 {
-        eprintln!("note: the log begins with seq {first}: the events before were removed");
+    let Some(event) = page.events.first().filter(|_| options.wants_all()) else { return Ok(()) };
+    let Numbers { seq, version } = parsed::<Numbered>(event)?.data;
+    match options.scope {
+        Scope::Everything if seq > 1 => {
+            eprintln!("note: the log begins with seq {seq}: the events before were removed")
+        }
+        Scope::Conversation(_) | Scope::Config if version > 1 => tell_first_removed(version - 1),
+        _ => {}
     }
     Ok(())
+}
+
+/// A conversation that is known, and has no events any more.
+fn tell_all_removed(options: &ReplayOptions, source: &mut Source) -> Result<(), Failure> {
+    let Scope::Conversation(id) = &options.scope else { return Ok(()) };
+    if !options.wants_all() {
+        return Ok(());
+    }
+    let state: Value = serde_json::from_str(source.conversation(id, None)?.get()).map_err(SourceError::Unreadable)?;
+    if let Some(events) = State::new(&state).number("version") {
+        tell_first_removed(events);
+    }
+    Ok(())
+}
+
+fn tell_first_removed(events: u64) {
+    eprintln!("note: the first {events} events were removed from the log");
 }
 
 fn question(options: &ReplayOptions) -> Question {
@@ -152,13 +184,15 @@ struct Stamp {
 /// Where events go, opened.
 struct Sink<'a> {
     way: Way<'a>,
+    /// Whether any came.
+    has_begun: bool,
     /// Where the page after those that went there starts.
     next_seq: Option<u64>,
 }
 
 enum Way<'a> {
     Ndjson(BufWriter<io::Stdout>),
-    Timeline { out: BufWriter<io::Stdout>, timeline: Option<Timeline>, scope: &'a Scope },
+    Timeline { out: BufWriter<io::Stdout>, timeline: Option<Timeline>, scope: &'a Scope, is_whole: bool },
     Publish(Box<Publisher>),
 }
 
@@ -166,21 +200,26 @@ impl<'a> Sink<'a> {
     fn open(options: &'a ReplayOptions) -> Result<Sink<'a>, Failure> {
         let way = match &options.output {
             Output::Ndjson => Way::Ndjson(BufWriter::new(io::stdout())),
-            Output::Timeline => {
-                Way::Timeline { out: BufWriter::new(io::stdout()), timeline: None, scope: &options.scope }
-            }
+            Output::Timeline => Way::Timeline {
+                out: BufWriter::new(io::stdout()),
+                timeline: None,
+                scope: &options.scope,
+                is_whole: options.types.is_empty(),
+            },
             Output::Publish { access, prefix } => Way::Publish(Box::new(Publisher::open(access, prefix)?)),
         };
-        Ok(Sink { way, next_seq: None })
+        Ok(Sink { way, has_begun: false, next_seq: None })
     }
 
     fn take(&mut self, event: &RawValue, head_seq: u64) -> Result<(), Failure> {
         match &mut self.way {
             Way::Ndjson(out) => writeln!(out, "{}", event.get())?,
-            Way::Timeline { out, timeline, scope } => {
+            Way::Timeline { out, timeline, scope, is_whole } => {
                 let screen = Screen::of_stdout();
                 let timeline = timeline.get_or_insert_with(|| match scope {
-                    Scope::Conversation(_) => Timeline::of_conversation(screen, head_seq),
+                    // From some of its events nobody could tell who held control for how long.
+                    Scope::Conversation(_) if *is_whole => Timeline::of_conversation(screen, head_seq),
+                    Scope::Conversation(_) => Timeline::of_part(screen, head_seq),
                     Scope::Everything | Scope::Config => Timeline::of_log(screen, head_seq),
                 });
                 timeline.write(out, &parsed::<PastEvent>(event)?)?;

@@ -27,6 +27,7 @@ pub struct Timeline {
 #[derive(Debug)]
 enum Scope {
     Conversation(Holdings),
+    Part,
     Log { subject_chars: usize },
 }
 
@@ -34,6 +35,11 @@ impl Timeline {
     /// One of a single conversation, whose last event is about that `seq`.
     pub fn of_conversation(screen: Screen, last_seq: u64) -> Timeline {
         Timeline::new(screen, last_seq, Scope::Conversation(Holdings::default()))
+    }
+
+    /// One of some events of a single conversation.
+    pub fn of_part(screen: Screen, last_seq: u64) -> Timeline {
+        Timeline::new(screen, last_seq, Scope::Part)
     }
 
     /// One of all conversations, each line saying which.
@@ -72,7 +78,7 @@ impl Timeline {
     pub fn finish(&self, out: &mut dyn Write, until: Option<Time>) -> io::Result<()> {
         match &self.scope {
             Scope::Conversation(holdings) => holdings.write(out, self.screen, until),
-            Scope::Log { .. } => Ok(()),
+            Scope::Part | Scope::Log { .. } => Ok(()),
         }
     }
 
@@ -145,7 +151,7 @@ mod tests {
 14:06:41.500  1044  agents declined the offer — agents (Jonas Berg): "not my language"
 14:07:02.655  1046  agents accepted from faq-bot, with desk=parcels — agents (Maria Lind)
 14:21:07.310  1047  the end user asked for the end, until 14:31:07.310 — channel web: "chose End conversation"
-14:21:07.310  1048  agents passed to survey, as set for the end — channel web: "chose End conversation"
+14:21:07.310  1048  agents passed to survey, as set for the end — channel web
 14:22:58.447  1049  survey released control, with score=5 — survey
 14:22:58.447  1050  closed after 17m 12s — survey
 

@@ -106,7 +106,9 @@ pub fn prefix(text: &str) -> Result<String, String> {
     if text.split('.').all(is_token) {
         return Ok(text.to_owned());
     }
-    Err(format!("expected tokens of A-Z a-z 0-9 _ - = : + @ ~ with dots between, such as switchboard, got {text:?}"))
+    Err(format!(
+        "expected tokens of A-Z a-z 0-9 _ - = : + @ ~ with dots between, none of which begins with _, such as switchboard, got {text:?}"
+    ))
 }
 
 /// Reads the first token of the subjects that answers may go to, or the beginning of an inbox.

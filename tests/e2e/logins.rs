@@ -55,6 +55,19 @@ async fn with_an_nkey() {
 }
 
 #[tokio::test]
+async fn who_is_not_let_in_is_told_how_to_log_in() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = serve_with(&directory, "authorization { user: alice, password: secret }\n").await;
+    let data = directory.path().join("data").display().to_string();
+    for command in [&["serve", "--data", &data][..], &["list"]] {
+        let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_switchboard"));
+        program.args(command).args(["--nats", &server.url]);
+        let ran = crate::process::run(program).await;
+        assert_eq!((ran.code, ran.err.contains("SWITCHBOARD_PASSWORD")), (Some(1), true), "{}", ran.err);
+    }
+}
+
+#[tokio::test]
 async fn over_tls_to_a_server_whose_certificate_the_system_trusts() {
     let directory = tempfile::tempdir().unwrap();
     let own = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();

@@ -65,6 +65,12 @@ async fn a_service_goes_on_after_old_volumes_were_removed() {
     assert_eq!(history["events"][0]["type"], "switchboard.control.passed", "{history}");
     let shown = world.run(&["show", "open"]).await.well();
     assert!(shown.contains("its first 2 events were removed"), "{shown}");
+    for (conversation, removed) in [("open", "the first 2 events were removed"), ("ended", "events were removed")] {
+        let replayed = world.run(&["replay", "--conversation", conversation]).await;
+        assert!(replayed.code == Some(0) && replayed.err.contains(removed), "{conversation}: {}", replayed.err);
+        let some = world.run(&["replay", "--conversation", conversation, "--type", "control.passed"]).await;
+        assert_eq!(some.err, "", "{conversation}");
+    }
     let backup = world.run(&["export"]).await.well();
     let states = world.run(&["list", "--format", "json"]).await.well();
     world.kill().await;

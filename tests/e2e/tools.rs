@@ -54,6 +54,33 @@ async fn what_is_shown_listed_and_replayed_is_the_same_over_nats_and_from_the_di
 }
 
 #[tokio::test]
+async fn a_timeline_of_some_events_says_nothing_of_who_held_control_for_how_long() {
+    let world = World::new().await;
+    world.begin("c", "bot").await;
+    world.ask("integration.bot.pass.c", json!({"to": "agents"})).await.ok();
+    world.ask("operator.ann.end.c", json!({})).await.ok();
+    let all = ["replay", "--conversation", "c", "--format", "timeline"];
+    let passes = [&all[..], &["--type", "control.passed"]].concat();
+    let (whole, some) = (world.run(&all).await.well(), world.run(&passes).await.well());
+    assert!(some.lines().all(|line| whole.contains(line)) && some.contains("passed"), "{some}");
+    assert_eq!((some.lines().count(), some.lines().any(str::is_empty)), (2, false), "a day and an event: {some}");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_list_of_those_that_wait_says_first_for_whom() {
+    let world = World::new().await;
+    world.begin("c", "agents").await;
+    world.ask("channel.web.end.c", json!({})).await.ok();
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    let waiting = world.run(&["list", "--waiting", "1s"]).await.well();
+    let words: Vec<&str> = waiting.split_whitespace().collect();
+    assert_eq!(words[..3], ["conversation", "waiting", "for"], "{waiting}");
+    assert!(waiting.lines().nth(1).is_some_and(|line| line.starts_with("c ") && line.contains("agents")), "{waiting}");
+    world.end().await;
+}
+
+#[tokio::test]
 async fn an_empty_value_among_others_in_a_variable_is_told_by_its_name_and_a_whole_empty_variable_is_none() {
     let told = async |line: &str, variable: &str, value: &str| {
         let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_switchboard"));
