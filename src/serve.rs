@@ -110,8 +110,11 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()> + Send) ->
         return Err(ServeError::LogFailed);
     }
     log.close(gauges.published_through.load(std::sync::atomic::Ordering::Relaxed))?;
-    if let Err(error) = cache.close() {
-        tracing::warn!(%error, "the cache could not be put in order: the next start does that, as after a kill");
+    match cache.close() {
+        Err(error) if error.is_for_want_of_room() => {
+            tracing::warn!(%error, "no room to put the cache in order: the next start does that, as after a kill");
+        }
+        closed => closed?,
     }
     served.map_err(ServeError::Edge)?;
     tracing::info!("stopped");

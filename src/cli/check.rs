@@ -1,7 +1,8 @@
 //! From what was written to what is to be done; every fault is collected before any is told.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ArgMatches;
@@ -338,7 +339,7 @@ impl Check<'_> {
         });
         for (name, path) in [("--creds", &arguments.creds), ("--nkey", &arguments.nkey)] {
             // Whoever starts the service again and again cannot mend that.
-            if let Some((path, error)) = path.as_ref().and_then(|path| Some((path, File::open(path).err()?))) {
+            if let Some((path, error)) = path.as_ref().and_then(|path| Some((path, unreadable(path)?))) {
                 self.fault(&format!("{name}: cannot read {}: {error}", path.display()));
             }
         }
@@ -422,4 +423,14 @@ fn seq(text: &str) -> Result<u64, String> {
 
 fn scope(text: &str) -> Result<Scope, String> {
     if text == CONFIG_ID { Ok(Scope::Config) } else { values::conversation(text).map(Scope::Conversation) }
+}
+
+/// Why a file cannot be read; what is no plain file, as a pipe that can be read once, is left to whoever needs it.
+fn unreadable(path: &Path) -> Option<io::Error> {
+    match path.metadata() {
+        Ok(data) if data.is_dir() => Some(io::ErrorKind::IsADirectory.into()),
+        Ok(data) if data.is_file() => File::open(path).err(),
+        Ok(_) => None,
+        Err(error) => Some(error),
+    }
 }

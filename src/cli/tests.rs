@@ -136,6 +136,7 @@ fn a_login_that_cannot_be_read_is_told_before_anything_is_begun() {
     let told = faults("serve --nats nats://localhost --data d --creds no/such --queue many");
     assert_eq!((told.len(), told[0].contains("--creds: cannot read no/such")), (2, true), "{told:?}");
     assert!(faults("list --nats nats://localhost --nkey no/such")[0].contains("--nkey: cannot read no/such"));
+    assert!(faults("list --nats nats://localhost --creds src")[0].contains("--creds: cannot read src"));
 }
 
 #[test]

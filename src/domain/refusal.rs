@@ -4,7 +4,10 @@ use super::config::document::Faults;
 use super::metadata::{METADATA_BYTES_MAX, METADATA_KEYS_MAX, MetadataTooLarge, PATCH_BYTES_MAX, PATCH_KEYS_MAX};
 use super::words::Name;
 
-/// Why a command was refused. Nothing was recorded.
+/// Texts of a refusal that has to be short.
+const SHORTENED_TEXTS: usize = 3;
+
+/// Why a command was refused. Nothing was recorded, but for the last two.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
     /// The body has more bytes than a request may have.
@@ -12,11 +15,6 @@ pub enum Refusal {
         /// Bytes allowed.
         bytes_max: usize,
         /// Bytes that came.
-        bytes: usize,
-    },
-    /// The answer has more bytes than the NATS server takes. What was asked is done all the same.
-    AnswerTooLarge {
-        /// Bytes that it would have.
         bytes: usize,
     },
     /// The request is not of a form that can be understood; the text names the field.
@@ -69,6 +67,11 @@ pub enum Refusal {
     SettingsConflict(Vec<String>),
     /// The log could not be written: the outcome is unknown.
     LogFailed,
+    /// The answer has more bytes than the NATS server takes. What was asked is done all the same.
+    AnswerTooLarge {
+        /// Bytes that it would have.
+        bytes: usize,
+    },
 }
 
 impl Refusal {
@@ -84,7 +87,7 @@ impl Refusal {
 
     fn code_and_status(&self) -> (&'static str, u16) {
         match self {
-            Refusal::TooLarge { .. } | Refusal::AnswerTooLarge { .. } => ("too_large", 413),
+            Refusal::TooLarge { .. } => ("too_large", 413),
             Refusal::BadRequest(_) | Refusal::BadConfiguration(_) => ("bad_request", 400),
             Refusal::Busy | Refusal::Stopping | Refusal::NotAlone => ("busy", 503),
             Refusal::StorageFull => ("storage_full", 507),
@@ -104,6 +107,7 @@ impl Refusal {
             Refusal::MetadataTooLarge(_) => ("metadata_too_large", 413),
             Refusal::SettingsConflict(_) => ("settings_conflict", 409),
             Refusal::LogFailed => ("log_failed", 500),
+            Refusal::AnswerTooLarge { .. } => ("answer_too_large", 500),
         }
     }
 
@@ -148,6 +152,20 @@ impl Refusal {
             Refusal::LogFailed => {
                 "the log could not be written, the outcome is unknown: repeat with the same command id after the restart".into()
             }
+        }
+    }
+
+    /// The same with the first of its texts only: for an answer that was too long with all of them.
+    pub fn shortened(&self) -> Refusal {
+        let first = |texts: &[String]| {
+            let more = texts.len().saturating_sub(SHORTENED_TEXTS);
+            let told = texts.iter().take(SHORTENED_TEXTS).cloned();
+            told.chain((more > 0).then(|| format!("and {more} more"))).collect()
+        };
+        match self {
+            Refusal::BadConfiguration(texts) => Refusal::BadConfiguration(first(texts)),
+            Refusal::SettingsConflict(texts) => Refusal::SettingsConflict(first(texts)),
+            other => other.clone(),
         }
     }
 

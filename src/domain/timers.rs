@@ -25,8 +25,7 @@ pub struct Activity {
 
 /// What falls due next in `c`, and when.
 pub fn next_due(c: &Conversation, activity: Activity, config: &Config, ready_since: Time) -> Option<(Time, Due)> {
-    let inactivity =
-        inactivity_due(c, activity, config, ready_since).map(|(due, wait_ms)| (due, wait_ms, Due::Inactivity));
+    let inactivity = inactivity_due(c, activity, config).map(|(due, wait_ms)| (due, wait_ms, Due::Inactivity));
     let deadline = c.end_requested.as_ref().filter(|_| c.status == Status::Ending).and_then(|request| {
         let due = request.deadline?;
         Some((due, due.ms_since(request.at), Due::Deadline))
@@ -43,16 +42,15 @@ pub fn next_due(c: &Conversation, activity: Activity, config: &Config, ready_sin
     looks.min_by_key(|(at, due, _)| (*at, *due)).map(|(at, _, what)| (at, what))
 }
 
-fn inactivity_due(c: &Conversation, activity: Activity, config: &Config, ready_since: Time) -> Option<(Time, u64)> {
+fn inactivity_due(c: &Conversation, activity: Activity, config: &Config) -> Option<(Time, u64)> {
     if c.status != Status::Open {
         return None;
     }
     let (Wait::Ms(wait_ms), ruled_since) = config.inactivity(c.owner.as_ref(), &c.channel) else { return None };
-    let last = activity.at.max(c.owner_changed_at).max(ruled_since);
-    // What nobody knows of was before the service began, and so before whatever it has decided itself since.
-    let may_be_later = activity.may_be_later && last < ready_since;
-    let unknown_ms = if may_be_later { wait_ms.div_ceil(10) } else { 0 };
-    Some((last.plus_ms(wait_ms + unknown_ms), wait_ms))
+    // What came a tenth after the last that is known would itself have been noted.
+    let unknown_ms = if activity.may_be_later { wait_ms.div_ceil(10) } else { 0 };
+    let last = activity.at.plus_ms(unknown_ms).max(c.owner_changed_at).max(ruled_since);
+    Some((last.plus_ms(wait_ms), wait_ms))
 }
 
 /// Whether activity at `at` is to be noted in the log, given the last that was.

@@ -300,20 +300,21 @@ impl Publisher {
     }
 
     async fn answer(&mut self, answer: Answer) {
-        self.parts.stats.answered(&answer.by, &answer.to, answer.refusal.as_ref());
-        if self.link.is_none() {
+        let Answer { to, by, body, mut refusal } = answer;
+        if self.link.is_some() {
+            let (subject, bytes) = (self.subjects.reply(&to), body.len());
+            let headers = refusal.as_ref().map(error_headers).unwrap_or_default();
+            if !self.publish(subject.clone(), headers, body).await {
+                // Or whoever asks would wait for nothing.
+                let shorter = refusal.map_or(Refusal::AnswerTooLarge { bytes }, |refusal| refusal.shortened());
+                let body = error_body(&shorter, &Facts::default());
+                self.publish(subject, error_headers(&shorter), body.into()).await;
+                refusal = Some(shorter);
+            }
+        } else {
             self.parts.stats.dropped_answers.increment(1);
-            return;
         }
-        let headers = answer.refusal.as_ref().map(error_headers).unwrap_or_default();
-        let (subject, bytes) = (self.subjects.reply(&answer.to), answer.body.len());
-        if self.publish(subject.clone(), headers, answer.body).await {
-            return;
-        }
-        // Or whoever asks would wait for nothing.
-        let refusal = Refusal::AnswerTooLarge { bytes };
-        let body = error_body(&refusal, &Facts::default());
-        self.publish(subject, error_headers(&refusal), body.into()).await;
+        self.parts.stats.answered(&by, &to, refusal.as_ref());
     }
 
     async fn rejection(&mut self, rejection: Rejection) {

@@ -338,7 +338,7 @@ impl Log for DiskLog {
         self.usable()?;
         match self.end(published_through) {
             // Every group is on stable storage, ahead of the database or in it, and the next start finds it there.
-            Err(error) if matches!(self.space.room(), Room::Full { .. }) => {
+            Err(error) if error.is_for_want_of_room() => {
                 tracing::warn!(%error, "no room to put the log in order: nothing is lost, and the next start does it");
                 Ok(())
             }

@@ -102,6 +102,19 @@ impl LogError {
         matches!(self, LogError::Full { .. } | LogError::Draft(_))
     }
 
+    /// Whether all that is wrong is that there is no room on the disk.
+    pub fn is_for_want_of_room(&self) -> bool {
+        match self {
+            LogError::Full { .. } => true,
+            LogError::Io { source, .. } => {
+                matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            }
+            // sled keeps the words of an error only.
+            LogError::Write(why) => why.contains("StorageFull") || why.contains("QuotaExceeded"),
+            _ => false,
+        }
+    }
+
     pub(super) fn io(doing: &'static str, path: &Path, source: io::Error) -> Self {
         let path = path.to_path_buf();
         match source.kind() {

@@ -88,7 +88,8 @@ fn replay(options: &ReplayOptions, sink: &mut Sink<'_>) -> Result<Source, Failur
     let progress = Progress::new(&options.output);
     source.events(question(options), |page| {
         progress.expect(page, options);
-        if !std::mem::replace(&mut sink.has_begun, !page.events.is_empty()) {
+        if !sink.has_begun && !page.events.is_empty() {
+            sink.has_begun = true;
             tell_removed(options, page)?;
         }
         for event in &page.events {
@@ -108,7 +109,7 @@ fn replay(options: &ReplayOptions, sink: &mut Sink<'_>) -> Result<Source, Failur
     })?;
     progress.finish();
     if !sink.has_begun {
-        tell_all_removed(options, &mut source)?;
+        tell_all_removed(options, &mut source);
     }
     Ok(source)
 }
@@ -136,17 +137,16 @@ fn tell_removed(options: &ReplayOptions, page: &EventsPage<'_>) -> Result<(), So
     Ok(())
 }
 
-/// A conversation that is known, and has no events any more.
-fn tell_all_removed(options: &ReplayOptions, source: &mut Source) -> Result<(), Failure> {
-    let Scope::Conversation(id) = &options.scope else { return Ok(()) };
+/// Tells of a conversation that is known, and has no events any more. Whoever may not ask for it, or asks a damaged log,
+/// hears of that elsewhere.
+fn tell_all_removed(options: &ReplayOptions, source: &mut Source) {
+    let Scope::Conversation(id) = &options.scope else { return };
     if !options.wants_all() {
-        return Ok(());
+        return;
     }
-    let state: Value = serde_json::from_str(source.conversation(id, None)?.get()).map_err(SourceError::Unreadable)?;
-    if let Some(events) = State::new(&state).number("version") {
-        tell_first_removed(events);
-    }
-    Ok(())
+    let state = source.conversation(id, None).ok().and_then(|state| serde_json::from_str(state.get()).ok());
+    let events = state.and_then(|state: Value| State::new(&state).number("version"));
+    events.into_iter().for_each(tell_first_removed);
 }
 
 fn tell_first_removed(events: u64) {

@@ -272,18 +272,38 @@ fn a_tenth_more_passes_where_activity_may_have_been_lost() {
 }
 
 #[test]
-fn no_tenth_is_added_once_control_has_changed_since_the_start() {
+fn no_tenth_is_added_to_a_later_change_of_owner() {
     for cached in [Cached::AsItIs, Cached::Nothing] {
         let mut site = Site::new(&usual());
         site.ask(start("c1"));
         let mut site = site.restart(cached);
         site.core.ready(true, site.now);
-        site.later(10 * SECOND).run();
+        site.later(7 * MINUTE).run();
         site.ask(pass(bot(), "c1", "survey"));
         let passed_at = site.now;
         wait(&mut site, 2 * HOUR);
         assert_eq!(closed_at(&site, "c1"), Some(passed_at.plus_ms(HOUR)));
     }
+}
+
+/// A clock that was set back says nothing of what was before the start and what after it.
+#[test]
+fn a_message_that_nothing_tells_of_counts_though_control_changes_under_a_clock_that_went_back() {
+    let mut site = Site::new(&usual());
+    site.ask(start("c1"));
+    site.later(40 * SECOND);
+    site.ask(pass(bot(), "c1", "survey"));
+    site.later(10 * SECOND);
+    site.ask(message("c1"));
+    let heard_at = site.now;
+    let mut site = site.restart(Cached::AsItIs);
+    site.now = BEGIN;
+    site.core.ready(true, site.now);
+    site.run();
+    site.ask(pass(integration("survey"), "c1", "bot"));
+    site.now = heard_at;
+    wait(&mut site, HOUR);
+    assert!(closed_at(&site, "c1").unwrap() >= heard_at.plus_ms(10 * MINUTE), "never early");
 }
 
 #[test]

@@ -75,11 +75,14 @@ async fn whoever_asks_for_more_than_the_server_takes_is_told_so_and_may_ask_for_
         world.ask(&format!("integration.{from}.pass.c"), json!({"to": to})).await.applied("control.passed");
     }
     for subject in ["query.history.c", "query.log"] {
-        let refused = world.ask(subject, json!({})).await.refused("too_large");
+        let refused = world.ask(subject, json!({})).await.refused("answer_too_large");
         let text = refused["message"].as_str().unwrap_or_default().to_owned();
         assert!(text.contains("max_payload") && text.contains("limit"), "{text}");
         assert_eq!(world.ask(subject, json!({"limit": 5})).await.ok()["events"].as_array().unwrap().len(), 5);
     }
+    let fields: serde_json::Map<String, Value> = (0..100).map(|n| (format!("{n:x<100}"), json!(1))).collect();
+    let refused = world.ask("config.olga.put", json!({"config": fields})).await.refused("bad_request");
+    assert_eq!((refused["faults"].as_array().unwrap().len(), &refused["faults"][3]), (4, &json!("and 97 more")));
     // Its end asks for the whole log at once.
     assert!(world.stop().await.success());
 }

@@ -67,6 +67,20 @@ async fn a_timeline_of_some_events_says_nothing_of_who_held_control_for_how_long
     world.end().await;
 }
 
+/// Frames that hold notes only fill pages without an event.
+#[tokio::test]
+async fn a_replay_over_pages_without_events_says_nothing_of_removed_ones() {
+    let world = World::new().await;
+    world.begin("c", "bot").await;
+    for turn in 0..4100 {
+        world.ask("channel.web.message.c", json!({"user": format!("u-{turn}")})).await.ok();
+    }
+    world.begin("d", "bot").await;
+    let replayed = world.run(&["replay", "--conversation", "c"]).await;
+    assert_eq!((replayed.code, replayed.out.lines().count(), replayed.err.as_str()), (Some(0), 2, ""));
+    world.end().await;
+}
+
 #[tokio::test]
 async fn a_list_of_those_that_wait_says_first_for_whom() {
     let world = World::new().await;

@@ -222,7 +222,7 @@ fn status_of(code: &str) -> &'static str {
         "conversation_not_found" => "404",
         "too_large" | "metadata_too_large" => "413",
         "limit_reached" => "429",
-        "log_failed" => "500",
+        "log_failed" | "answer_too_large" => "500",
         "busy" => "503",
         "storage_full" => "507",
         _ => "409",

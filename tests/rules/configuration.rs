@@ -141,6 +141,20 @@ fn requirements_are_told_beside_faults_of_form_and_nothing_is_blamed_for_what_co
         "#,
     );
     assert_eq!(told.len(), 3, "{told:#?}");
+    let integrations: Vec<Value> = (0..9).map(|n| json!({"name": format!("s{n}"), "standby": true})).collect();
+    let mut standbys = json!({ "integration": integrations });
+    standbys["integration"][3]["enabled"] = json!("no");
+    let ending = json!({"name": "web", "end_user_can_end": true, "multi_conversations": true, "reopen": "false"});
+    let off = json!({"name": "web", "end_user_can_end": "false", "multi_conversations": false});
+    for config in [
+        json!({"settings": {"reopen": true}, "channel": [ending]}),
+        json!({"settings": {"multi_conversations": true, "end_user_can_end": true}, "channel": [off]}),
+        json!({"settings": {"default_integration": "bot"}, "integrations": [{"name": "bot"}]}),
+        standbys,
+    ] {
+        let Err(Faults::Form(told)) = Document::parse(&config) else { panic!("expected faults of form") };
+        assert_eq!(told.len(), 1, "{told:#?}");
+    }
     let beside = json!({"settings": "none", "channel": [{"name": "web", "end_user_can_end": true}]});
     let Err(Faults::Form(told)) = Document::parse(&beside) else { panic!("expected faults of form") };
     assert_eq!(told.len(), 1, "{told:#?}");

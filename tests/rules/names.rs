@@ -106,7 +106,6 @@ fn an_event_says_its_own_fields_and_reads_them_back() {
 fn each_refusal_has_its_code_and_status() {
     let table = [
         (Refusal::TooLarge { bytes_max: 1, bytes: 2 }, "too_large", 413),
-        (Refusal::AnswerTooLarge { bytes: 2 }, "too_large", 413),
         (Refusal::BadRequest("x".into()), "bad_request", 400),
         (Refusal::BadConfiguration(vec!["x".into()]), "bad_request", 400),
         (Refusal::Busy, "busy", 503),
@@ -133,6 +132,7 @@ fn each_refusal_has_its_code_and_status() {
         ),
         (Refusal::SettingsConflict(vec!["x".into()]), "settings_conflict", 409),
         (Refusal::LogFailed, "log_failed", 500),
+        (Refusal::AnswerTooLarge { bytes: 2 }, "answer_too_large", 500),
     ];
     for (refusal, code, status) in table {
         assert_eq!((refusal.code(), refusal.status()), (code, status));

@@ -250,21 +250,19 @@ fn another_change_does_not_put_the_timeout_off() {
 #[test]
 fn where_later_activity_may_be_unknown_it_waits_a_tenth_longer() {
     let story = held_by("bot");
-    let began = noon_and(MINUTE);
-    assert_eq!(due_with(&story, NOON, true, began), Some((noon_and(15 * MINUTE + 90_000), Due::Inactivity)));
+    assert_eq!(due_with(&story, NOON, true, Time(0)), Some((noon_and(15 * MINUTE + 90_000), Due::Inactivity)));
 }
 
 #[test]
-fn what_the_service_decided_itself_is_later_than_all_that_is_unknown() {
-    let (began, passed) = (noon_and(MINUTE), held_by("bot").later_ms(2 * MINUTE).after(bot(), pass("sales")));
-    let sales = due_with(&passed, NOON, false, began);
-    assert_eq!(due_with(&passed, NOON, true, began), sales);
-    let ruled = held_by("bot").later_ms(2 * MINUTE).reconfigured(
-        CENTRE,
-        "inactivity_timeout = \"15m\"",
-        "inactivity_timeout = \"20m\"",
-    );
-    assert_eq!(due_with(&ruled, NOON, true, began), Some((noon_and(22 * MINUTE), Due::Inactivity)));
+fn the_tenth_counts_from_the_last_activity_that_is_known_and_not_from_what_came_later() {
+    let ruled = |after_ms| {
+        let story = held_by("bot").later_ms(after_ms);
+        story.reconfigured(CENTRE, "inactivity_timeout = \"15m\"", "inactivity_timeout = \"20m\"")
+    };
+    let due = |story: &Given| due_with(story, NOON, true, Time(0)).map(|(at, _)| at);
+    assert_eq!(due(&ruled(MINUTE)), Some(noon_and(22 * MINUTE)), "somebody may have written within two minutes");
+    assert_eq!(due(&ruled(2 * MINUTE)), Some(noon_and(22 * MINUTE)));
+    assert_eq!(due(&ruled(3 * MINUTE)), Some(noon_and(23 * MINUTE)), "or after the change, and was noted");
 }
 
 // The release deadline

@@ -20,6 +20,9 @@ const OPEN_CONVERSATIONS_LIMIT: u64 = 10_000_000_000;
 /// Stands for the caller's own next in a pass, so that no integration can have it for a name.
 const NEXT: &str = "next";
 
+/// What a configuration is made of.
+const TABLES: [&str; 3] = ["settings", "integration", "channel"];
+
 /// A whole configuration that keeps every requirement.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[allow(missing_docs)]
@@ -136,7 +139,7 @@ struct Form {
 impl Form {
     fn document(&mut self, value: &Value) -> Document {
         let Some(fields) = self.table("the configuration", value) else { return Document::default() };
-        self.known_keys("", fields, &["settings", "integration", "channel"]);
+        self.known_keys("", fields, &TABLES);
         let mut settings = Settings::default();
         match fields.get("settings").map(|value| self.table("settings", value)) {
             Some(Some(own)) => {
@@ -151,7 +154,10 @@ impl Form {
         let entries = self.entries("integration", fields);
         let listed = fields.get("integration").and_then(Value::as_array).map_or(0, Vec::len);
         let integrations: Vec<_> = entries.into_iter().filter_map(|(path, own)| self.integration(&path, own)).collect();
-        self.lacks_names = integrations.len() < listed || fields.get("integration").is_some_and(|all| !all.is_array());
+        // A misspelt key may be that of the integrations.
+        let is_list =
+            fields.get("integration").map_or(fields.keys().all(|key| TABLES.contains(&key.as_str())), Value::is_array);
+        self.lacks_names = !is_list || integrations.len() < listed;
         let channels = self.entries("channel", fields);
         let channels = channels.into_iter().filter_map(|(path, own)| self.channel(&path, own, &settings)).collect();
         Document { settings, integrations, channels }
@@ -170,7 +176,8 @@ impl Form {
             standby: self.flag(path, own, "standby").unwrap_or(false),
             can_take: self.flag(path, own, "can_take").unwrap_or(false),
             inactivity_timeout: self.wait(path, own, "inactivity_timeout"),
-            enabled: self.flag(path, own, "enabled").unwrap_or(true),
+            // One that cannot be read counts for nothing, among those on standby either.
+            enabled: self.flag(path, own, "enabled").unwrap_or(!own.contains_key("enabled")),
             name: name?,
         };
         Some(integration)
@@ -200,7 +207,10 @@ impl Form {
             *place = self.flag(path, own, key).unwrap_or(*place);
         }
         // What cannot be read is a fault of its own, and nothing else is blamed for it.
-        settings.multi_conversations |= own.get("multi_conversations").is_some_and(|value| !value.is_boolean());
+        let is_unreadable = |key: &str| own.get(key).is_some_and(|value| !value.is_boolean());
+        settings.multi_conversations |= is_unreadable("multi_conversations");
+        settings.reopen &= !is_unreadable("reopen");
+        settings.end_user_can_end &= !is_unreadable("end_user_can_end");
         for (key, place) in [
             ("inactivity_timeout", &mut settings.inactivity_timeout),
             ("release_deadline", &mut settings.release_deadline),
