@@ -14,7 +14,7 @@ import nats
 from nats.errors import TimeoutError as NatsTimeout
 from nats.js.errors import ServiceUnavailableError
 
-from live import ROOT, Live, Unexpected, eventually
+from live import ROOT, Live, Unexpected, eventually, reached
 
 sys.path.insert(0, str(ROOT / "deploy" / "demo.d"))
 from client import Client  # noqa: E402 (found by the line above)
@@ -96,7 +96,7 @@ async def hear_commands(nc):
 
     for subject in COMMANDS:
         await nc.subscribe(subject, cb=note)
-    await nc.flush()
+    await reached(nc)
     return heard
 
 
@@ -123,7 +123,7 @@ async def attack(nc, api):
         await nc.publish(own, b"", reply=FORGED, headers=headers)
     for subject in (FORGED, "switchboard.integration.agents.take.held", "switchboard.config.alice.put", "switchboard.query.log", "_R_.forged"):
         await nc.publish(subject, b"", reply="_INBOX.faq-bot.none")
-    await nc.flush()
+    await reached(nc)
 
 
 async def overhear(nc):
@@ -134,7 +134,7 @@ async def overhear(nc):
         heard.append(msg.subject)
 
     listening = [await nc.subscribe(subject, cb=note) for subject in (">", "switchboard.inbox.>", "_INBOX.>", "$JS.>")]
-    await nc.flush()
+    await reached(nc)
     passed = Client("integration", "faq-bot", nc)
     await passed.command("offer", "held", {"to": "agents"})
     await passed.command("withdraw", "held")

@@ -16,7 +16,7 @@ from pathlib import Path
 import nats
 import yaml
 
-from live import ROOT, Live, Unexpected, eventually
+from live import ROOT, Live, Unexpected, eventually, reached
 
 try:
     from cloudevents.core.bindings.http import HTTPMessage, from_http_event
@@ -82,7 +82,7 @@ async def listen(nc):
 
     for subject in ("event", "inbox", "standby", "rejection"):
         await nc.subscribe(f"switchboard.{subject}.>", cb=on_message)
-    await nc.flush()
+    await reached(nc)
     return heard
 
 

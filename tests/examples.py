@@ -81,7 +81,6 @@ async def hand_over(whatsapp):
             heard.append(event)
 
     listening = asyncio.create_task(listen())
-    await whatsapp.nc.flush()
     await whatsapp.command("start", "w1", {"user": "u-1", "owner": "faq-bot"})
     await whatsapp.command("message", "w1", {"content": {"text": "when are you open?"}})
     await eventually("the bot's answer", lambda: any("nine to five" in str(event["data"].get("content")) for event in heard))

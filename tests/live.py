@@ -1,4 +1,4 @@
-"""A NATS server and a switchboard of a test's own, on a port that the system chose: for tests/cloud_events.py and examples.py."""
+"""A NATS server and a switchboard of a test's own, on a port that the system chose: for the other checks here."""
 import asyncio
 import json
 import os
@@ -98,6 +98,15 @@ def stop(process):
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+async def reached(nc):
+    """The server has read whatever this connection has sent, subscriptions too.
+
+    The library's `flush` alone does not say so: its ping goes out before what still waits to be written.
+    """
+    await nc.flush()
+    await nc.flush()
 
 
 async def eventually(what, found):

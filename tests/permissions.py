@@ -12,6 +12,8 @@ from pathlib import Path
 
 import nats
 
+from live import reached
+
 CONF = Path(__file__).resolve().parent.parent / "deploy" / "nats.conf"
 
 # user, what it does, subject, whether it may
@@ -111,8 +113,8 @@ async def probe(url, user, password_name, rules):
     mine = [rule[1:] for rule in rules if rule[0] == user]
     for what, subject, _ in mine:
         await (nc.publish(subject, b"{}") if what == "publish" else nc.subscribe(subject))
-    await nc.flush()
-    await asyncio.sleep(0.1)
+    # What was refused is told before the answer to the last of it.
+    await reached(nc)
     await nc.close()
     return [
         f"{user}: expected that it {'may' if may else 'may not'} {what} {subject}, and it {'may not' if may else 'may'}"

@@ -82,7 +82,6 @@ async def play(channel_name, stories):
     channel = await Client.connect("channel", channel_name)
     user = EndUser(channel, conversation)
     listening = asyncio.create_task(listen(user, await channel.inbox()))
-    await channel.nc.flush()  # the server knows of the subscription before anything is said
     try:
         await story(user)
     except Unexpected as unexpected:
