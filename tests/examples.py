@@ -20,9 +20,11 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from live import ROOT, Live, Unexpected, eventually, stop
+from live import PATIENCE_SECONDS, ROOT, Live, Unexpected, eventually, stop
 
 EXAMPLES = ROOT / "deploy" / "examples"
+# What a program was given, and did not acknowledge before it was killed, comes again after so long.
+REDELIVERED_SECONDS = 30
 sys.path.insert(0, str(ROOT / "deploy" / "demo.d"))
 from client import Client  # noqa: E402 (found by the line above)
 from snapshot import history  # noqa: E402
@@ -117,7 +119,7 @@ class Audit:
                 page = await observer.ask("query.log", {"from_seq": start})
                 wanted, start = wanted + page["events"], page["next_seq"]
             return self.rows() == wanted
-        await eventually("every event of the log in the audit's file, once, in order", compare)
+        await eventually("every event of the log in the audit's file, once, in order", compare, REDELIVERED_SECONDS + PATIENCE_SECONDS)
 
 
 # --- with JetStream: whoever was away reads on -----------------------------------------------------------------------

@@ -109,9 +109,9 @@ async def reached(nc):
     await nc.flush()
 
 
-async def eventually(what, found):
+async def eventually(what, found, patience_seconds=PATIENCE_SECONDS):
     """What `found` answers, as soon as it is something."""
-    until = time.monotonic() + PATIENCE_SECONDS
+    until = time.monotonic() + patience_seconds
     while time.monotonic() < until:
         result = found()
         if asyncio.iscoroutine(result):
@@ -119,4 +119,4 @@ async def eventually(what, found):
         if result:
             return result
         await asyncio.sleep(0.05)
-    raise Unexpected(f"expected {what} within {PATIENCE_SECONDS} s, and it did not come")
+    raise Unexpected(f"expected {what} within {patience_seconds} s, and it did not come")

@@ -116,7 +116,7 @@ impl Refusal {
         match self {
             Refusal::TooLarge { bytes_max, bytes } => format!("expected a body of at most {bytes_max} bytes, got {bytes}"),
             Refusal::AnswerTooLarge { bytes } => format!(
-                "the answer has {bytes} bytes, more than the NATS server takes: ask for fewer with limit, or raise its max_payload; a command is carried out all the same"
+                "the answer has {bytes} bytes, more than the NATS server takes: ask for fewer with limit, or raise its max_payload"
             ),
             Refusal::BadRequest(text) | Refusal::InvalidTarget(text) => text.clone(),
             Refusal::Busy => "the queue is full: repeat later, with the same command id".into(),
@@ -158,7 +158,9 @@ impl Refusal {
     /// The same with the first of its texts only: for an answer that was too long with all of them.
     pub fn shortened(&self) -> Refusal {
         let first = |texts: &[String]| {
-            let more = texts.len().saturating_sub(SHORTENED_TEXTS);
+            // The last may count others itself.
+            let counted = texts.last().and_then(|last| last.strip_prefix("and ")?.strip_suffix(" more")?.parse().ok());
+            let more = texts.len().saturating_sub(SHORTENED_TEXTS) + counted.map_or(0, |more: usize| more - 1);
             let told = texts.iter().take(SHORTENED_TEXTS).cloned();
             told.chain((more > 0).then(|| format!("and {more} more"))).collect()
         };

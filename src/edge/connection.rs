@@ -187,7 +187,8 @@ impl Connection {
             true => Some(self.acks(new_inbox(inbox_prefix).to_string()).await?),
             false => None,
         };
-        Ok(Box::new(Link { client: self.client.clone(), fence_subject, fences, acks }))
+        let max_payload = self.client.server_info().max_payload;
+        Ok(Box::new(Link { client: self.client.clone(), max_payload, fence_subject, fences, acks }))
     }
 
     async fn acks(&self, base: String) -> Result<Acks, async_nats::SubscribeError> {

@@ -24,7 +24,7 @@ use super::stats::Stats;
 use super::streams::{self, Acks, Happening, Health, Receiver, Streams};
 use super::subjects::Subjects;
 use crate::domain::Refusal;
-use crate::switchboard::answer::{Facts, error_body};
+use crate::switchboard::answer::{self, Facts, error_body};
 use crate::switchboard::past::{self, Archive, ReadOutcome};
 use crate::switchboard::port::{Answer, Effect, Read, ReadJob, Recorded, RecordedEvent, Rejection, Relay};
 use crate::switchboard::publication::Publication;
@@ -47,6 +47,8 @@ const AHEAD_MAX: usize = 256;
 pub struct Link {
     /// The connection.
     pub client: Client,
+    /// The longest message that its server takes.
+    pub max_payload: usize,
     /// Where fences go.
     pub fence_subject: Subject,
     /// Where they come back.
@@ -301,8 +303,11 @@ impl Publisher {
 
     async fn answer(&mut self, answer: Answer) {
         let Answer { to, by, body, mut refusal } = answer;
-        if self.link.is_some() {
+        if let Some(link) = &self.link {
             let (subject, bytes) = (self.subjects.reply(&to), body.len());
+            let is_too_long = refusal.is_none() && bytes > link.max_payload;
+            let shorter = is_too_long.then(|| answer::shortened(&body)).flatten();
+            let body = shorter.map_or(body, Bytes::from);
             let headers = refusal.as_ref().map(error_headers).unwrap_or_default();
             if !self.publish(subject.clone(), headers, body).await {
                 // Or whoever asks would wait for nothing.

@@ -7,6 +7,7 @@
 use async_nats::Subject;
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::fields::integration_name;
 use crate::domain::words::{CONFIG_ID, shown};
 use crate::domain::{ConversationId, Name, Refusal, Role};
 
@@ -113,15 +114,15 @@ pub fn parse(endpoint: Endpoint, tail: &str) -> Result<Route, Refusal> {
     match (endpoint, tokens) {
         (Endpoint::Query, [what, rest @ ..]) => parse_query(known_verb(endpoint, what)?, rest),
         (Endpoint::Config, [operator, verb]) => {
-            known_verb(endpoint, verb).and(Ok(Route::Put(name("operator", operator)?)))
+            known_verb(endpoint, verb).and(Ok(Route::Put(name(Endpoint::Operator, operator)?)))
         }
-        (Endpoint::Integration, [integration, "list"]) => Ok(Route::List(name("integration", integration)?)),
-        (Endpoint::Operator, [operator, "export"]) => Ok(Route::Export(name("operator", operator)?)),
+        (Endpoint::Integration, [integration, "list"]) => Ok(Route::List(name(endpoint, integration)?)),
+        (Endpoint::Operator, [operator, "export"]) => Ok(Route::Export(name(endpoint, operator)?)),
         (Endpoint::Integration, [_, "list", _]) | (Endpoint::Operator, [_, "export", _]) => Err(bad_form(endpoint)),
         (Endpoint::Channel | Endpoint::Integration | Endpoint::Operator, [caller, verb, id]) => {
             Ok(Route::Conversation {
                 role: role_of(endpoint),
-                name: name(endpoint.name(), caller)?,
+                name: name(endpoint, caller)?,
                 verb: known_verb(endpoint, verb)?,
                 id: conversation(id)?,
             })
@@ -164,8 +165,12 @@ fn known_verb(endpoint: Endpoint, token: &str) -> Result<&'static str, Refusal> 
     })
 }
 
-fn name(what: &str, token: &str) -> Result<Name, Refusal> {
-    Name::parse(token).map_err(|bad| Refusal::BadRequest(format!("{what} in the subject: {bad}")))
+fn name(endpoint: Endpoint, token: &str) -> Result<Name, Refusal> {
+    let name = match endpoint {
+        Endpoint::Integration => integration_name(token),
+        _ => Name::parse(token).map_err(|bad| bad.to_string()),
+    };
+    name.map_err(|bad| Refusal::BadRequest(format!("{} in the subject: {bad}", endpoint.name())))
 }
 
 fn conversation(token: &str) -> Result<ConversationId, Refusal> {
@@ -325,6 +330,8 @@ mod tests {
         assert!(refused(Endpoint::Channel, "web.pass.c").contains("start, message, end, state"));
         assert!(refused(Endpoint::Integration, "bot.list.c").contains("list"));
         assert!(refused(Endpoint::Integration, "_bot.pass.c").contains("integration"));
+        assert!(refused(Endpoint::Integration, "next.take.c").contains("reserved"));
+        assert!(refused(Endpoint::Integration, "next.list").contains("reserved"));
         assert!(refused(Endpoint::Operator, "ann.pass._config").contains("reserved"));
         assert!(refused(Endpoint::Operator, "ann.export.c").contains("or operator.<operator>.export"));
         assert!(refused(Endpoint::Operator, "ann.pass.a*b").contains("got '*'"));

@@ -80,9 +80,8 @@ impl Directory {
     /// Opens a data directory that holds a log: for tools. Makes nothing.
     pub fn open(path: &Path) -> Result<Self, LogError> {
         // What may not be looked into is no directory without a log.
-        if let Err(error) = fs::read_dir(path)
-            && error.kind() == io::ErrorKind::PermissionDenied
-        {
+        let denied = fs::read_dir(path).err().or_else(|| path.join(METADATA).try_exists().err());
+        if let Some(error) = denied.filter(|error| error.kind() == io::ErrorKind::PermissionDenied) {
             return Err(LogError::io("read", path, error));
         }
         let metadata = [METADATA, METADATA_IMPORT];

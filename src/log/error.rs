@@ -96,6 +96,9 @@ pub enum LogError {
     Stopped,
 }
 
+/// How errors say that there is no room on the disk.
+const WANT_OF_ROOM: [&str; 4] = ["StorageFull", "QuotaExceeded", "No space left on device", "Disk quota exceeded"];
+
 impl LogError {
     /// Whether the log still takes writes after this.
     pub fn is_harmless(&self) -> bool {
@@ -109,8 +112,8 @@ impl LogError {
             LogError::Io { source, .. } => {
                 matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
             }
-            // sled keeps the words of an error only.
-            LogError::Write(why) => why.contains("StorageFull") || why.contains("QuotaExceeded"),
+            // Only the words of an error are kept: those of sled, or the system's own.
+            LogError::Write(why) => WANT_OF_ROOM.iter().any(|words| why.contains(words)),
             _ => false,
         }
     }

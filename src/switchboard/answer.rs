@@ -1,9 +1,10 @@
 //! The bodies of answers.
 
+use serde_json::{Map, Value};
 use smallvec::SmallVec;
 
 use super::line::Line;
-use super::state::{write_short, write_state};
+use super::state::{SHORT_FIELDS, write_short, write_state};
 use crate::domain::command::Expected;
 use crate::domain::config::Settings;
 use crate::domain::{By, Config, Conversation, Name, Refusal, Text, Time};
@@ -50,6 +51,18 @@ pub fn command(line: Line, applied: &Applied<'_>, c: &Conversation, view: View<'
     events(&mut line, &applied.events);
     line.close();
     line
+}
+
+/// Of the answer to a command what cannot be asked for later: its outcome and events, and the six fields of errors. None
+/// where it is no answer to a command.
+pub fn shortened(answer: &[u8]) -> Option<Vec<u8>> {
+    let mut answer: Map<String, Value> = serde_json::from_slice(answer).ok()?;
+    answer.get("outcome")?;
+    answer.remove("config");
+    if let Some(Value::Object(conversation)) = answer.get_mut("conversation") {
+        conversation.retain(|field, _| SHORT_FIELDS.contains(&field.as_str()));
+    }
+    serde_json::to_vec(&answer).ok()
 }
 
 /// The answer to a new configuration.

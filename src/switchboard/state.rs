@@ -32,6 +32,9 @@ pub fn write_state(line: &mut Line, c: &Conversation, settings: &Settings) {
 }
 
 /// The six fields that errors carry.
+pub const SHORT_FIELDS: [&str; 6] = ["id", "status", "owner", "version", "epoch", "seq"];
+
+/// Writes the six fields that errors carry.
 pub fn write_short(line: &mut Line, c: &Conversation) {
     line.open();
     line.token("id", c.id.as_str());

@@ -67,9 +67,9 @@ pub enum Output {
 }
 
 impl ReplayOptions {
-    /// Whether all that there is of them is wanted.
-    fn wants_all(&self) -> bool {
-        self.from.is_none() && self.to.is_none() && self.types.is_empty()
+    /// Whether they are wanted from their first on, all of them.
+    fn wants_first(&self) -> bool {
+        self.from.is_none() && self.types.is_empty()
     }
 }
 
@@ -88,9 +88,11 @@ fn replay(options: &ReplayOptions, sink: &mut Sink<'_>) -> Result<Source, Failur
     let progress = Progress::new(&options.output);
     source.events(question(options), |page| {
         progress.expect(page, options);
-        if !sink.has_begun && !page.events.is_empty() {
-            sink.has_begun = true;
-            tell_removed(options, page)?;
+        if let Some(first) = page.events.first()
+            && !std::mem::replace(&mut sink.has_begun, true)
+            && options.wants_first()
+        {
+            tell_removed(&options.scope, first)?;
         }
         for event in &page.events {
             if let Speed::Times(_) = options.speed {
@@ -108,45 +110,56 @@ fn replay(options: &ReplayOptions, sink: &mut Sink<'_>) -> Result<Source, Failur
         Ok(())
     })?;
     progress.finish();
-    if !sink.has_begun {
-        tell_all_removed(options, &mut source);
+    if !sink.has_begun && options.wants_first() {
+        tell_all_removed(&options.scope, &mut source);
     }
     Ok(source)
 }
 
+/// Where an event stands in the log, and among those of its conversation or of the configuration.
+#[derive(Deserialize)]
+struct Numbered {
+    data: Numbers,
+}
+
+#[derive(Deserialize)]
+struct Numbers {
+    seq: u64,
+    version: u64,
+}
+
 /// Whoever wants everything hears that it is not everything.
-fn tell_removed(options: &ReplayOptions, page: &EventsPage<'_>) -> Result<(), SourceError> {
-    #[derive(Deserialize)]
-    struct Numbered {
-        data: Numbers,
-    }
-    #[derive(Deserialize)]
-    struct Numbers {
-        seq: u64,
-        version: u64,
-    }
-    let Some(event) = page.events.first().filter(|_| options.wants_all()) else { return Ok(()) };
-    let Numbers { seq, version } = parsed::<Numbered>(event)?.data;
-    match options.scope {
-        Scope::Everything if seq > 1 => {
-            eprintln!("note: the log begins with seq {seq}: the events before were removed")
-        }
+fn tell_removed(scope: &Scope, first: &RawValue) -> Result<(), SourceError> {
+    let Numbers { seq, version } = parsed::<Numbered>(first)?.data;
+    match scope {
+        Scope::Everything if seq > 1 => tell_begin(seq),
         Scope::Conversation(_) | Scope::Config if version > 1 => tell_first_removed(version - 1),
         _ => {}
     }
     Ok(())
 }
 
-/// Tells of a conversation that is known, and has no events any more. Whoever may not ask for it, or asks a damaged log,
-/// hears of that elsewhere.
-fn tell_all_removed(options: &ReplayOptions, source: &mut Source) {
-    let Scope::Conversation(id) = &options.scope else { return };
-    if !options.wants_all() {
-        return;
+/// The same where no event fits. Whoever may not ask for more, or asks a damaged log, hears of that elsewhere.
+fn tell_all_removed(scope: &Scope, source: &mut Source) {
+    let mut is_told = false;
+    let _ = source.first_event(of(scope, whole_span()), |first| {
+        is_told = true;
+        Ok(tell_removed(scope, first)?)
+    });
+    match scope {
+        _ if is_told => {}
+        Scope::Conversation(id) => {
+            let state = source.conversation(id, None).ok().and_then(|state| serde_json::from_str(state.get()).ok());
+            let events = state.and_then(|state: Value| State::new(&state).number("version"));
+            events.into_iter().for_each(tell_first_removed);
+        }
+        Scope::Config => tell_all_removed(&Scope::Everything, source),
+        Scope::Everything => {}
     }
-    let state = source.conversation(id, None).ok().and_then(|state| serde_json::from_str(state.get()).ok());
-    let events = state.and_then(|state: Value| State::new(&state).number("version"));
-    events.into_iter().for_each(tell_first_removed);
+}
+
+fn tell_begin(seq: u64) {
+    eprintln!("note: the log begins with seq {seq}: the events before were removed");
 }
 
 fn tell_first_removed(events: u64) {
@@ -165,7 +178,11 @@ fn question(options: &ReplayOptions) -> Question {
         Some(Moment::Time(time)) => span.to = Some(time),
         None => {}
     }
-    match &options.scope {
+    of(&options.scope, span)
+}
+
+fn of(scope: &Scope, span: Span) -> Question {
+    match scope {
         Scope::Everything => Question::Log { span },
         Scope::Conversation(id) => Question::History { id: Some(id.clone()), span },
         Scope::Config => Question::History { id: None, span },
@@ -204,7 +221,7 @@ impl<'a> Sink<'a> {
                 out: BufWriter::new(io::stdout()),
                 timeline: None,
                 scope: &options.scope,
-                is_whole: options.types.is_empty(),
+                is_whole: options.wants_first() && options.to.is_none(),
             },
             Output::Publish { access, prefix } => Way::Publish(Box::new(Publisher::open(access, prefix)?)),
         };
@@ -215,14 +232,14 @@ impl<'a> Sink<'a> {
         match &mut self.way {
             Way::Ndjson(out) => writeln!(out, "{}", event.get())?,
             Way::Timeline { out, timeline, scope, is_whole } => {
+                let event = parsed::<PastEvent>(event)?;
                 let screen = Screen::of_stdout();
                 let timeline = timeline.get_or_insert_with(|| match scope {
-                    // From some of its events nobody could tell who held control for how long.
-                    Scope::Conversation(_) if *is_whole => Timeline::of_conversation(screen, head_seq),
+                    Scope::Conversation(_) if *is_whole => Timeline::of_conversation(screen, head_seq, &event),
                     Scope::Conversation(_) => Timeline::of_part(screen, head_seq),
                     Scope::Everything | Scope::Config => Timeline::of_log(screen, head_seq),
                 });
-                timeline.write(out, &parsed::<PastEvent>(event)?)?;
+                timeline.write(out, &event)?;
             }
             Way::Publish(publisher) => publisher.publish(event)?,
         }

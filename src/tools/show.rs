@@ -103,21 +103,21 @@ fn write_text(
     let screen = Screen::of_stdout();
     state.write(out, screen, until)?;
     writeln!(out)?;
-    let mut timeline = Timeline::of_conversation(screen, state.number("seq").unwrap_or(0));
-    let mut is_begun = false;
+    let mut timeline: Option<Timeline> = None;
     source.events(question, |page| {
         for event in &page.events {
             let event = parsed(event)?;
-            if !std::mem::replace(&mut is_begun, true) {
+            if timeline.is_none() {
                 tell_removed(out, screen, event.number("version").unwrap_or(1).saturating_sub(1))?;
             }
-            timeline.write(out, &event)?;
+            let begun = || Timeline::of_conversation(screen, state.number("seq").unwrap_or(0), &event);
+            timeline.get_or_insert_with(begun).write(out, &event)?;
         }
         Ok(())
     })?;
-    if !is_begun {
-        tell_removed(out, screen, state.number("version").unwrap_or(0))?;
+    match timeline {
+        Some(timeline) => timeline.finish(out, Some(until))?,
+        None => tell_removed(out, screen, state.number("version").unwrap_or(0))?,
     }
-    timeline.finish(out, Some(until))?;
     Ok(())
 }

@@ -172,15 +172,44 @@ impl Source {
         mut take: impl FnMut(&EventsPage<'_>) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         loop {
-            let body = self.answer(&question)?;
-            let page: EventsPage<'_> = serde_json::from_slice(&body).map_err(SourceError::Unreadable)?;
-            take(&page)?;
-            let (Some(next), Some(span)) = (page.next_seq, question.span()) else { return Ok(()) };
+            let next = self.page(&mut question, &mut take)?;
+            let (Some(next), Some(span)) = (next, question.span()) else { return Ok(()) };
             if span.from_seq.is_some_and(|from| next <= from) {
                 return Err(SourceError::Astray { seq: next }.into());
             }
             span.from_seq = Some(next);
         }
+    }
+
+    /// Hands over the first of the events asked for, if there is one.
+    pub fn first_event(
+        &mut self,
+        mut question: Question,
+        mut take: impl FnMut(&RawValue) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        loop {
+            let mut is_found = false;
+            let next = self.page(&mut question, &mut |page| {
+                is_found = !page.events.is_empty();
+                page.events.first().map_or(Ok(()), |event| take(event))
+            })?;
+            match (next.filter(|_| !is_found), question.span()) {
+                (Some(next), Some(span)) => span.from_seq = Some(next),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Hands over one page; where the next one starts.
+    fn page(
+        &mut self,
+        question: &mut Question,
+        take: &mut impl FnMut(&EventsPage<'_>) -> Result<(), Failure>,
+    ) -> Result<Option<u64>, Failure> {
+        let body = self.fitting_answer(question)?;
+        let page: EventsPage<'_> = serde_json::from_slice(&body).map_err(SourceError::Unreadable)?;
+        take(&page)?;
+        Ok(page.next_seq)
     }
 
     /// Hands over the conversations asked for, page by page, in order of their ids.
@@ -189,12 +218,12 @@ impl Source {
         ask: ListAsk,
         mut take: impl FnMut(&[&RawValue]) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        let mut ask = Box::new(ListAsk { limit: PAGE_MAX, ..ask });
+        let mut question = Question::Conversations(Box::new(ListAsk { limit: PAGE_MAX, ..ask }));
         loop {
-            let body = self.answer(&Question::Conversations(ask.clone()))?;
+            let body = self.fitting_answer(&mut question)?;
             let page: ConversationsPage<'_> = serde_json::from_slice(&body).map_err(SourceError::Unreadable)?;
             take(&page.conversations)?;
-            let Some(next) = page.next else { return Ok(()) };
+            let (Some(next), Question::Conversations(ask)) = (page.next, &mut question) else { return Ok(()) };
             ask.after = Some(next.into());
         }
     }
@@ -204,6 +233,16 @@ impl Source {
         match self {
             Source::Nats(_) => Ok(()),
             Source::Directory(archive) => archive.conclude(),
+        }
+    }
+
+    /// The answer, to less than was asked for where all of it is more than the NATS server takes.
+    fn fitting_answer(&mut self, question: &mut Question) -> Result<Bytes, Failure> {
+        loop {
+            match self.answer(question) {
+                Err(failure) if is_too_large(&failure) && question.asks_less() => {}
+                answer => return answer,
+            }
         }
     }
 
@@ -217,6 +256,12 @@ impl Source {
             Source::Directory(archive) => Ok(archive.answer(question)?.into()),
         }
     }
+}
+
+fn is_too_large(failure: &Failure) -> bool {
+    let Failure::Fault(error) = failure else { return false };
+    let refused = error.downcast_ref::<SourceError>();
+    matches!(refused, Some(SourceError::Refused { code, .. }) if code == "answer_too_large")
 }
 
 /// The refusal that an answer says it is.
@@ -243,6 +288,17 @@ impl Question {
             Question::History { span, .. } | Question::Log { span } => Some(span),
             _ => None,
         }
+    }
+
+    /// Asks for half a page; false where there is none.
+    fn asks_less(&mut self) -> bool {
+        let limit = match self {
+            Question::Conversations(ask) => &mut ask.limit,
+            Question::History { span, .. } | Question::Log { span } => &mut span.limit,
+            Question::Conversation { .. } => return false,
+        };
+        *limit /= 2;
+        *limit > 0
     }
 
     /// The subject of the query, below the prefix.

@@ -32,12 +32,15 @@ enum Scope {
 }
 
 impl Timeline {
-    /// One of a single conversation, whose last event is about that `seq`.
-    pub fn of_conversation(screen: Screen, last_seq: u64) -> Timeline {
-        Timeline::new(screen, last_seq, Scope::Conversation(Holdings::default()))
+    /// One of a single conversation, whose last event is about that `seq`, and the first of what there is is this one.
+    pub fn of_conversation(screen: Screen, last_seq: u64, first: &PastEvent) -> Timeline {
+        match first.number("version") {
+            Some(1) => Timeline::new(screen, last_seq, Scope::Conversation(Holdings::default())),
+            _ => Timeline::of_part(screen, last_seq),
+        }
     }
 
-    /// One of some events of a single conversation.
+    /// One of some events of a single conversation, from which nobody could tell who held control for how long.
     pub fn of_part(screen: Screen, last_seq: u64) -> Timeline {
         Timeline::new(screen, last_seq, Scope::Part)
     }
@@ -143,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_conversation_is_told_line_by_line_and_its_owners_drawn() {
-        let timeline = Timeline::of_conversation(Screen::unbounded(), 1050);
+        let timeline = Timeline::of_conversation(Screen::unbounded(), 1050, &examples()[0]);
         let expected = r#"2026-11-22 (UTC)
 14:05:46.123  1041  started on web for u-2041, with language=en order=A-1182 — channel web
 14:05:46.123  1042  assigned to faq-bot, the default — channel web
@@ -166,7 +169,7 @@ control
 
     #[test]
     fn what_lasts_is_counted_until_it_is_looked_at() {
-        let timeline = Timeline::of_conversation(Screen::unbounded(), 1050);
+        let timeline = Timeline::of_conversation(Screen::unbounded(), 1050, &examples()[0]);
         let text = written(timeline, &examples()[..5], Some("2026-11-22T14:08:18.655Z"));
         assert!(
             text.ends_with(
@@ -200,7 +203,7 @@ control
             control\n\
             \x20 23:59:00             agents  ▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇▇ 1m\n\
             \x20 2026-11-23 00:00:00  nobody  ······················· 30s so far\n";
-        let timeline = Timeline::of_conversation(Screen::unbounded(), 10);
+        let timeline = Timeline::of_conversation(Screen::unbounded(), 10, &examples()[0]);
         assert_eq!(written(timeline, &events, Some("2026-11-23T00:00:30Z")), expected);
     }
 
@@ -228,10 +231,11 @@ control
 
     #[test]
     fn lines_fit_the_screen_and_step_back_in_colour() {
-        let timeline = Timeline::of_conversation(Screen::of_columns(60, false), 1050);
+        let timeline = Timeline::of_conversation(Screen::of_columns(60, false), 1050, &examples()[0]);
         let text = written(timeline, &examples(), None);
         assert!(text.lines().all(|line| line.chars().count() <= 60), "{text}");
-        let coloured = written(Timeline::of_conversation(Screen::of_columns(100, true), 1050), &examples(), None);
+        let coloured =
+            written(Timeline::of_conversation(Screen::of_columns(100, true), 1050, &examples()[0]), &examples(), None);
         assert!(coloured.contains("\u{1b}[2m14:05:46.123  1041  \u{1b}[0mstarted on web"), "{coloured}");
         assert!(coloured.contains("\u{1b}[36m▇▇"), "{coloured}");
     }

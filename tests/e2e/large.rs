@@ -80,9 +80,31 @@ async fn whoever_asks_for_more_than_the_server_takes_is_told_so_and_may_ask_for_
         assert!(text.contains("max_payload") && text.contains("limit"), "{text}");
         assert_eq!(world.ask(subject, json!({"limit": 5})).await.ok()["events"].as_array().unwrap().len(), 5);
     }
-    let fields: serde_json::Map<String, Value> = (0..100).map(|n| (format!("{n:x<100}"), json!(1))).collect();
+    assert_eq!(world.run(&["replay", "--conversation", "c"]).await.well().lines().count(), 32);
+    assert!(world.run(&["show", "c"]).await.well().contains("bot"));
+    for number in 0..60 {
+        world.begin(&format!("d-{number}"), "bot").await;
+    }
+    assert_eq!(world.run(&["list", "--format", "json"]).await.well().matches("\"id\"").count(), 61);
+    let fields: serde_json::Map<String, Value> = (0..130).map(|n| (format!("{n:x<100}"), json!(1))).collect();
     let refused = world.ask("config.olga.put", json!({"config": fields})).await.refused("bad_request");
-    assert_eq!((refused["faults"].as_array().unwrap().len(), &refused["faults"][3]), (4, &json!("and 97 more")));
+    assert_eq!((refused["faults"].as_array().unwrap().len(), &refused["faults"][3]), (4, &json!("and 127 more")));
     // Its end asks for the whole log at once.
     assert!(world.stop().await.success());
+}
+
+#[tokio::test]
+async fn a_command_gets_its_outcome_though_the_whole_answer_is_more_than_the_server_takes() {
+    let mut world = World::behind("max_payload: 3000", USUAL, &[]).await;
+    world.start().await;
+    let body = json!({"user": "u", "metadata": {"k": "v".repeat(2500)}});
+    let started = world.ask_as("k-1", "channel.web.start.c", body.clone()).await.ok();
+    assert_eq!(started["outcome"], "applied");
+    let mut fields: Vec<&str> = started["conversation"].as_object().unwrap().keys().map(String::as_str).collect();
+    fields.sort_unstable();
+    assert_eq!(fields, ["epoch", "id", "owner", "seq", "status", "version"]);
+    let again = world.ask_as("k-1", "channel.web.start.c", body).await.ok();
+    assert_eq!((&again["replayed"], &again["events"]), (&json!(true), &started["events"]));
+    world.ask("channel.web.state.c", json!({})).await.refused("answer_too_large");
+    world.kill().await;
 }

@@ -71,6 +71,7 @@ async fn a_service_goes_on_after_old_volumes_were_removed() {
         let some = world.run(&["replay", "--conversation", conversation, "--type", "control.passed"]).await;
         assert_eq!(some.err, "", "{conversation}");
     }
+    says_what_was_removed(&world).await;
     let backup = world.run(&["export"]).await.well();
     let states = world.run(&["list", "--format", "json"]).await.well();
     world.kill().await;
@@ -80,6 +81,25 @@ async fn a_service_goes_on_after_old_volumes_were_removed() {
     assert_eq!(world.stop().await.code(), Some(0));
     assert_eq!(run_on(&world, &["export"]).await.well(), backup);
     assert!(run_on(&world, &["verify"]).await.well().contains("what was before is removed"));
+}
+
+/// Also where only a part is asked for that may have begun before; and periods of control are drawn of a whole past only.
+async fn says_what_was_removed(world: &World) {
+    let (begins, events) = ("the log begins with seq", "were removed from the log");
+    for (arguments, note) in [
+        (&["--to", "1"][..], begins),
+        (&["--to", "2100-01-01T00:00:00Z"], begins),
+        (&["--conversation", "_config"], begins),
+        (&["--conversation", "open", "--to", "1"], events),
+        (&["--conversation", "open", "--to", "2100-01-01T00:00:00Z"], events),
+    ] {
+        let replayed = world.run(&[&["replay"][..], arguments].concat()).await;
+        assert!(replayed.code == Some(0) && replayed.err.contains(note), "{arguments:?}: {}", replayed.err);
+    }
+    for command in [&["show", "open"][..], &["replay", "--conversation", "open", "--format", "timeline"]] {
+        let told = world.run(command).await.well();
+        assert!(told.contains("passed to agents") && !told.contains("\ncontrol\n"), "{command:?}: {told}");
+    }
 }
 
 #[tokio::test]

@@ -64,6 +64,12 @@ async fn a_timeline_of_some_events_says_nothing_of_who_held_control_for_how_long
     let (whole, some) = (world.run(&all).await.well(), world.run(&passes).await.well());
     assert!(some.lines().all(|line| whole.contains(line)) && some.contains("passed"), "{some}");
     assert_eq!((some.lines().count(), some.lines().any(str::is_empty)), (2, false), "a day and an event: {some}");
+    assert!(whole.contains("\ncontrol\n"), "{whole}");
+    let seq = (world.state("c").await["seq"].as_u64().unwrap() - 1).to_string();
+    for part in [["--from", &seq], ["--to", &seq]] {
+        let told = world.run(&[&all[..], &part].concat()).await.well();
+        assert!(told.lines().count() > 1 && !told.contains("\ncontrol\n"), "{part:?}: {told}");
+    }
     world.end().await;
 }
 
