@@ -130,7 +130,9 @@ fn what_the_service_sends_lacks_no_field() {
     let schemas = Schemas::load();
     for (name, example) in examples().into_iter().filter(|(name, _)| is_sent_by_the_service(name)) {
         let fields = example.as_object().expect("an object");
-        for field in fields.keys().filter(|field| !SOMETIMES.contains(&field.as_str())) {
+        // An answer that would be too long comes without it.
+        let is_left_out = |field: &str| SOMETIMES.contains(&field) || (&*name, field) == ("reply/config.put", "config");
+        for field in fields.keys().filter(|field| !is_left_out(field)) {
             let mut lacking = fields.clone();
             lacking.remove(field);
             let lacking = Value::Object(lacking);

@@ -1,8 +1,6 @@
 //! From what was written to what is to be done; every fault is collected before any is told.
 
-use std::fs::File;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ArgMatches;
@@ -16,8 +14,8 @@ use super::arguments::{
 use super::{Command, ServeOptions};
 use crate::domain::Name;
 use crate::domain::words::CONFIG_ID;
-use crate::edge::Events;
 use crate::edge::subjects::may_answer;
+use crate::edge::{Events, login};
 use crate::tools::backup::Service;
 use crate::tools::bench::floor::FloorOptions;
 use crate::tools::config_file::ConfigFile;
@@ -337,12 +335,10 @@ impl Check<'_> {
         let [user, password, token] = ["USER", "PASSWORD", "TOKEN"].map(|what| {
             self.set(&format!("SWITCHBOARD_{what}")).or_else(|| self.set(&format!("SWITCHBOARD_NATS_{what}")))
         });
-        for (name, path) in [("--creds", &arguments.creds), ("--nkey", &arguments.nkey)] {
-            // Whoever starts the service again and again cannot mend that.
-            if let Some((path, error)) = path.as_ref().and_then(|path| Some((path, unreadable(path)?))) {
-                self.fault(&format!("{name}: cannot read {}: {error}", path.display()));
-            }
-        }
+        // Whoever starts the service again and again cannot mend that.
+        let creds = arguments.creds.as_deref().and_then(login::creds_fault).map(|why| format!("--creds: {why}"));
+        let nkey = arguments.nkey.as_deref().and_then(login::nkey_fault).map(|why| format!("--nkey: {why}"));
+        creds.into_iter().chain(nkey).for_each(|fault| self.fault(&fault));
         let mut logins = Vec::new();
         logins.extend(arguments.creds.clone().map(|path| ("--creds", Login::Creds(path))));
         logins.extend(arguments.nkey.clone().map(|path| ("--nkey", Login::Nkey(path))));
@@ -423,14 +419,4 @@ fn seq(text: &str) -> Result<u64, String> {
 
 fn scope(text: &str) -> Result<Scope, String> {
     if text == CONFIG_ID { Ok(Scope::Config) } else { values::conversation(text).map(Scope::Conversation) }
-}
-
-/// Why a file cannot be read; what is no plain file, as a pipe that can be read once, is left to whoever needs it.
-fn unreadable(path: &Path) -> Option<io::Error> {
-    match path.metadata() {
-        Ok(data) if data.is_dir() => Some(io::ErrorKind::IsADirectory.into()),
-        Ok(data) if data.is_file() => File::open(path).err(),
-        Ok(_) => None,
-        Err(error) => Some(error),
-    }
 }

@@ -124,7 +124,7 @@ fn secrets_stand_in_the_environment_and_name_the_inbox() {
 #[test]
 fn one_way_to_log_in_is_enough() {
     let environment = [("SWITCHBOARD_TOKEN", "t"), ("SWITCHBOARD_USER", "alice")];
-    let Err(Stop::Faults { faults, .. }) = parse_in("list --nats nats://localhost --creds Cargo.toml", &environment)
+    let Err(Stop::Faults { faults, .. }) = parse_in("list --nats nats://localhost --creds /dev/null", &environment)
     else {
         panic!("expected faults")
     };
@@ -137,6 +137,12 @@ fn a_login_that_cannot_be_read_is_told_before_anything_is_begun() {
     assert_eq!((told.len(), told[0].contains("--creds: cannot read no/such")), (2, true), "{told:?}");
     assert!(faults("list --nats nats://localhost --nkey no/such")[0].contains("--nkey: cannot read no/such"));
     assert!(faults("list --nats nats://localhost --creds src")[0].contains("--creds: cannot read src"));
+    let told = faults("serve --data d --nats nats://localhost --creds Cargo.toml --nkey Cargo.toml").join("\n");
+    for fault in
+        ["--creds: Cargo.toml: expected credentials of a user", "--nkey: Cargo.toml: expected the seed of an nkey"]
+    {
+        assert!(told.contains(fault), "{told}");
+    }
 }
 
 #[test]

@@ -32,7 +32,7 @@ use super::complaints::Complaints;
 use super::publisher::Link;
 use super::stats::Stats;
 use super::streams::Acks;
-use super::{EdgeError, Options, parting};
+use super::{EdgeError, Options, login, parting};
 
 /// Messages that may wait to be taken, of each subscription: more than the shortest requests of one turn of reading
 /// ([`super::intake`]), which are 25 thousand; what found no room would be lost.
@@ -288,7 +288,8 @@ async fn credentials(credentials: &Credentials) -> Result<ConnectOptions, EdgeEr
         Credentials::File(path) => options.credentials_file(path).await.map_err(unreadable(path))?,
         Credentials::Nkey(path) => {
             let seed = std::fs::read_to_string(path).map_err(unreadable(path))?;
-            options.nkey(seed.trim().into())
+            let seed = login::seed(&seed).map_err(|why| unreadable(path)(std::io::Error::other(why)))?;
+            options.nkey(seed.into())
         }
         Credentials::User(user, password) => options.user_and_password(user.clone(), password.clone()),
         Credentials::Token(token) => options.token(token.clone()),

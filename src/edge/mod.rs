@@ -13,6 +13,7 @@ mod discovery;
 mod fields;
 mod http;
 mod intake;
+pub mod login;
 pub mod message;
 mod pace;
 pub mod parting;

@@ -350,3 +350,25 @@ impl fmt::Display for Problem {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn want_of_room_is_known_by_whatever_tells_of_it() {
+        for kind in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
+            let error = || io::Error::from(kind);
+            assert!(LogError::Write(format!("{:?}", error())).is_for_want_of_room(), "{kind:?}");
+            assert!(
+                LogError::Io { doing: "write", path: "f".into(), source: error() }.is_for_want_of_room(),
+                "{kind:?}"
+            );
+        }
+        // ENOSPC and EDQUOT, as the system words them.
+        for (code, is_room) in [(28, true), (122, true), (5, false)] {
+            let told = format!("fsync of log/1/db: {}", io::Error::from_raw_os_error(code));
+            assert_eq!(LogError::Write(told).is_for_want_of_room(), is_room, "{code}");
+        }
+    }
+}

@@ -17,7 +17,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-use crate::edge::{LOGIN_HINT, is_refused};
+use crate::edge::{LOGIN_HINT, is_refused, login};
 
 /// How long an answer may take: a question about the past may read much of the log.
 pub const ANSWER_WAIT: Duration = Duration::from_secs(30);
@@ -369,9 +369,8 @@ fn login(login: &Login) -> Result<ConnectOptions, NatsError> {
         }
         Login::Nkey(path) => {
             let text = read(path)?;
-            let seed = text.lines().map(str::trim).find(|line| line.starts_with('S'));
-            let missing = || std::io::Error::other("expected the seed of an nkey, a line that begins with S");
-            options.nkey(seed.ok_or_else(missing).map_err(|error| NatsError::Login(path.clone(), error))?.to_owned())
+            let seed = login::seed(&text).map_err(std::io::Error::other);
+            options.nkey(seed.map_err(|error| NatsError::Login(path.clone(), error))?.to_owned())
         }
     })
 }
