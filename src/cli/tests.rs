@@ -138,9 +138,10 @@ fn a_login_that_cannot_be_read_is_told_before_anything_is_begun() {
     assert!(faults("list --nats nats://localhost --nkey no/such")[0].contains("--nkey: cannot read no/such"));
     assert!(faults("list --nats nats://localhost --creds src")[0].contains("--creds: cannot read src"));
     let told = faults("serve --data d --nats nats://localhost --creds Cargo.toml --nkey Cargo.toml").join("\n");
-    for fault in
-        ["--creds: Cargo.toml: expected credentials of a user", "--nkey: Cargo.toml: expected the seed of an nkey"]
-    {
+    for fault in [
+        "--creds: Cargo.toml: expected credentials of a user",
+        "--nkey: Cargo.toml: expected the seed of a user's nkey",
+    ] {
         assert!(told.contains(fault), "{told}");
     }
 }

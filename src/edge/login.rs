@@ -7,13 +7,15 @@ use std::path::Path;
 use async_nats::ConnectOptions;
 use nkeys::KeyPair;
 
-/// The seed of an nkey in the text of its file: a line of its own.
+/// The seed of a user's nkey in the text of its file, where words may stand beside it.
 pub fn seed(text: &str) -> Result<&str, String> {
-    let is_seed = |line: &&str| line.starts_with('S') && !line.contains(' ');
-    let missing = "expected the seed of an nkey, a line that begins with S";
-    let seed = text.lines().map(str::trim).find(is_seed).ok_or(missing)?;
-    KeyPair::from_seed(seed).map_err(|error| format!("the seed of the nkey does not read: {error}"))?;
-    Ok(seed)
+    let mut seeds = text.split_whitespace().filter(|word| word.starts_with("SU"));
+    let reads = |seed: &&str| KeyPair::from_seed(seed).is_ok();
+    match (seeds.clone().find(reads), seeds.next()) {
+        (Some(seed), _) => Ok(seed),
+        (None, Some(_)) => Err("the seed of the nkey does not read: it is not as it was made".into()),
+        (None, None) => Err("expected the seed of a user's nkey, which begins with SU".into()),
+    }
 }
 
 /// Why a file of credentials is no use, if it is none.
@@ -46,14 +48,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seed_is_a_line_of_its_own_and_must_read() {
+    fn a_seed_is_found_among_words_and_must_read() {
         let known = KeyPair::new_user().seed().unwrap();
-        for text in [known.clone(), format!("Some words of whoever made it\n  {known} \n")] {
+        for text in [known.clone(), format!("Seed: SUnday's\n  {known} # of the service\n")] {
             assert_eq!(seed(&text), Ok(known.as_str()), "{text}");
         }
-        let torn = &known[..known.len() - 1];
-        for (text, why) in [("", "a line that begins with S"), ("secret", "begins with S"), (torn, "does not read")] {
-            assert!(seed(text).is_err_and(|told| told.contains(why) && !told.contains("SU")), "{why}");
+        let (torn, account) = (&known[..known.len() - 1], KeyPair::new_account().seed().unwrap());
+        for (text, why) in [("", "begins with SU"), ("secret", "begins with SU"), (&account, "SU"), (torn, "not read")]
+        {
+            assert!(
+                seed(text).is_err_and(|told| told.contains(why) && !told.contains(text) | text.is_empty()),
+                "{why}"
+            );
         }
     }
 }

@@ -302,19 +302,21 @@ impl Publisher {
     }
 
     async fn answer(&mut self, answer: Answer) {
-        let Answer { to, by, body, mut refusal } = answer;
+        let Answer { to, by, mut body, mut refusal } = answer;
         if let Some(link) = &self.link {
-            let (subject, bytes) = (self.subjects.reply(&to), body.len());
-            let is_too_long = refusal.is_none() && bytes > link.max_payload;
-            let shorter = is_too_long.then(|| answer::shortened(&body)).flatten();
-            let body = shorter.map_or(body, Bytes::from);
+            if refusal.is_none() && body.len() > link.max_payload {
+                let (shorter, instead) = answer::fitting(&body, link.max_payload);
+                (body, refusal) = (shorter.into(), instead);
+            }
+            let subject = self.subjects.reply(&to);
             let headers = refusal.as_ref().map(error_headers).unwrap_or_default();
-            if !self.publish(subject.clone(), headers, body).await {
+            let is_published = self.publish(subject.clone(), headers, body).await;
+            if let Some(long) = refusal.take_if(|_| !is_published) {
                 // Or whoever asks would wait for nothing.
-                let shorter = refusal.map_or(Refusal::AnswerTooLarge { bytes }, |refusal| refusal.shortened());
-                let body = error_body(&shorter, &Facts::default());
-                self.publish(subject, error_headers(&shorter), body.into()).await;
-                refusal = Some(shorter);
+                let shorter = refusal.insert(long.shortened());
+                let body = error_body(shorter, &Facts::default());
+                let headers = error_headers(shorter);
+                self.publish(subject, headers, body.into()).await;
             }
         } else {
             self.parts.stats.dropped_answers.increment(1);

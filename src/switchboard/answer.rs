@@ -10,6 +10,9 @@ use crate::domain::config::Settings;
 use crate::domain::{By, Config, Conversation, Name, Refusal, Text, Time};
 use crate::log::export::pieces::Piece;
 
+/// What the answers to commands begin with, and no others.
+const OUTCOME: &[u8] = br#"{"outcome""#;
+
 /// What a command came to, for its answer.
 #[derive(Debug, Default)]
 pub struct Applied<'a> {
@@ -53,16 +56,35 @@ pub fn command(line: Line, applied: &Applied<'_>, c: &Conversation, view: View<'
     line
 }
 
-/// Of the answer to a command what cannot be asked for later: its outcome and events, and the six fields of errors. None
-/// where it is no answer to a command.
-pub fn shortened(answer: &[u8]) -> Option<Vec<u8>> {
-    let mut answer: Map<String, Value> = serde_json::from_slice(answer).ok()?;
-    answer.get("outcome")?;
+/// What is answered where the answer is more than the server takes: the asker would wait for nothing otherwise.
+pub fn fitting(answer: &[u8], bytes_max: usize) -> (Vec<u8>, Option<Refusal>) {
+    match shortened(answer, bytes_max) {
+        Some(shorter) => (shorter, None),
+        None => {
+            let refusal = Refusal::AnswerTooLarge { bytes: answer.len() };
+            (error_body(&refusal, &Facts::default()), Some(refusal))
+        }
+    }
+}
+
+/// Of the answer to a command what cannot be asked for later, in so many bytes: its outcome, the six fields of errors, and
+/// as many of its events as fit. None where it is no answer to a command.
+fn shortened(answer: &[u8], bytes_max: usize) -> Option<Vec<u8>> {
+    let mut answer: Map<String, Value> =
+        serde_json::from_slice(answer.strip_prefix(OUTCOME).and(Some(answer))?).ok()?;
     answer.remove("config");
     if let Some(Value::Object(conversation)) = answer.get_mut("conversation") {
         conversation.retain(|field, _| SHORT_FIELDS.contains(&field.as_str()));
     }
-    serde_json::to_vec(&answer).ok()
+    loop {
+        let written = serde_json::to_vec(&answer).ok()?;
+        match answer.get_mut("events") {
+            Some(Value::Array(events)) if written.len() > bytes_max && !events.is_empty() => {
+                events.truncate(events.len() / 2)
+            }
+            _ => return Some(written),
+        }
+    }
 }
 
 /// The answer to a new configuration.

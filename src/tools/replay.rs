@@ -142,12 +142,12 @@ fn tell_removed(scope: &Scope, first: &RawValue) -> Result<(), SourceError> {
 /// The same where no event fits. Whoever may not ask for more, or asks a damaged log, hears of that elsewhere.
 fn tell_all_removed(scope: &Scope, source: &mut Source) {
     let mut is_told = false;
-    let _ = source.first_event(of(scope, whole_span()), |first| {
+    let asked = source.first_event(of(scope, whole_span()), |first| {
         is_told = true;
         Ok(tell_removed(scope, first)?)
     });
     match scope {
-        _ if is_told => {}
+        _ if is_told || asked.is_err() => {}
         Scope::Conversation(id) => {
             let state = source.conversation(id, None).ok().and_then(|state| serde_json::from_str(state.get()).ok());
             let events = state.and_then(|state: Value| State::new(&state).number("version"));
