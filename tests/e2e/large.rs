@@ -107,6 +107,8 @@ async fn a_command_gets_its_outcome_though_the_whole_answer_is_more_than_the_ser
     let again = world.ask_as("k-1", "channel.web.start.c", body).await.ok();
     assert_eq!((&again["replayed"], &again["events"]), (&json!(true), &started["events"]));
     world.ask("channel.web.state.c", json!({})).await.refused("answer_too_large");
+    let pass = json!({"to": "agents", "metadata": {"k": null}});
+    world.ask("integration.bot.pass.c", pass).await.applied("control.passed");
     // That there is more cannot be asked for here, which is no sign that it was removed.
     let replayed = world.run(&["replay", "--conversation", "c", "--to", "1"]).await;
     assert_eq!((replayed.code, replayed.err.as_str()), (Some(0), ""));
